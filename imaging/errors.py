@@ -122,3 +122,102 @@ _register(
         ),
     },
 )
+
+# --- sources: files, folders, archives (imaging.io.sources, archives, limits) ------------------------------------------
+_register(
+    "input",
+    {
+        "input.missing": ("there is nothing at this path", "check the path; it is taken relative to the current folder"),
+        "input.empty": ("the file, folder or archive is empty", "give a path that holds a CT"),
+        "input.unreadable": (
+            "the operating system does not let the file be read, or it is not an ordinary file",
+            "check the permissions and the disk; pipes, sockets and devices are not read",
+        ),
+        "input.not_image": (
+            "nothing in the input is an image that nodulus reads",
+            "give DICOM, NIfTI, MetaImage or NRRD: a file, a folder or a zip of them",
+        ),
+        "input.too_large": (
+            "the input is beyond a size limit",
+            "give a smaller input, or raise the named limit (NODULUS_MAX_VOXELS, NODULUS_MAX_BYTES, NODULUS_MAX_FILES)",
+        ),
+        "archive.unsafe": (
+            "an archive has a member that no honest archive has: a path out of it, a link, a duplicate or an overlap",
+            "do not trust this archive; make a new one from the original files",
+        ),
+        "archive.encrypted": ("an archive is encrypted", "unpack it with its password and give the folder"),
+        "archive.damaged": ("an archive is truncated or fails its checksum", "copy or download the archive again"),
+        "archive.bomb": (
+            "an archive would grow beyond reason when unpacked",
+            "if the archive is honest, unpack it and give the folder, or raise NODULUS_MAX_RATIO",
+        ),
+        "archive.unsupported": (
+            "an archive uses a feature that is not read",
+            "unpack it and give the folder, or pack it again as an ordinary zip (stored or deflated)",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "source.skipped": (
+            "something in the input was not looked into: a pipe, a broken link, an unreadable folder, an unsafe archive",
+            "check whether it belongs to the CT",
+        ),
+    },
+)
+
+# --- outputs on disk (imaging.io.atomic) ---------------------------------------------------------------------------------
+_register(
+    "output",
+    {
+        "output.disk_full": ("the disk or the quota is full", "free some room and run again; nothing half-written was left"),
+        "output.not_writable": ("the place cannot be written to", "check the permissions, or give another output folder"),
+        "output.exists": ("the output is there already", "give another output folder, or remove this one"),
+        "output.failed": ("the operating system could not write", "check the disk and run again"),
+    },
+)
+_register(
+    "notice",
+    {
+        "geometry.resampled": (
+            "values were interpolated onto another grid",
+            "measure on the original series where single voxels matter",
+        ),
+    },
+)
+
+# --- outputs ---------------------------------------------------------------------------------------------------------
+_register(
+    "usage",
+    {
+        "outputs.unknown_format": ("an output format that does not exist was asked for", "see --help for the formats"),
+        "outputs.no_dicom_source": (
+            "a DICOM result was asked for, but the CT was not read from DICOM instances",
+            "give the DICOM series itself, or leave out sr and seg",
+        ),
+        "outputs.no_findings": (
+            "a DICOM segmentation cannot be written without a finding",
+            "write the SR, which reports a scan without findings as such",
+        ),
+    },
+)
+_register(
+    "output",
+    {
+        "outputs.header_unusable": (
+            "the CT's header lacks what a DICOM result must name (study, series or instances), or holds it in a broken form",
+            "repair the named attribute at the source, or leave out sr and seg",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "outputs.seg_empty": ("the DICOM segmentation was left out because nothing was found", "read the SR"),
+        "outputs.header_repaired": (
+            "an attribute of the CT's header is not valid DICOM and was left empty in the DICOM results",
+            "repair it at the source if the archive needs it",
+        ),
+    },
+)
