@@ -53,9 +53,7 @@ class ImagingError(Exception):
         KeyError: if `code` is not in the table, so that no undocumented code can be raised.
     """
 
-    def __init__(
-        self, code: str, message: str, *, where: str | Path | None = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, *, where: str | Path | None = None, remedy: str | None = None) -> None:
         info = CODES[code]
         self.code = code
         self.message = message
@@ -123,11 +121,11 @@ _register(
     },
 )
 
-# --- sources: files, folders, archives (imaging.io.sources, archives, limits) ------------------------------------------
+# --- sources: files, folders, archives (imaging.io.sources, archives, limits) ---------------------------------------
 _register(
     "input",
     {
-        "input.missing": ("there is nothing at this path", "check the path; it is taken relative to the current folder"),
+        "input.missing": ("there is nothing at this path", "check the path; it is relative to the current folder"),
         "input.empty": ("the file, folder or archive is empty", "give a path that holds a CT"),
         "input.unreadable": (
             "the operating system does not let the file be read, or it is not an ordinary file",
@@ -161,18 +159,18 @@ _register(
     "notice",
     {
         "source.skipped": (
-            "something in the input was not looked into: a pipe, a broken link, an unreadable folder, an unsafe archive",
+            "part of the input was not looked into: a pipe, a broken link, a closed folder, an unsafe archive",
             "check whether it belongs to the CT",
         ),
     },
 )
 
-# --- outputs on disk (imaging.io.atomic) ---------------------------------------------------------------------------------
+# --- outputs on disk (imaging.io.atomic) -----------------------------------------------------------------------------
 _register(
     "output",
     {
-        "output.disk_full": ("the disk or the quota is full", "free some room and run again; nothing half-written was left"),
-        "output.not_writable": ("the place cannot be written to", "check the permissions, or give another output folder"),
+        "output.disk_full": ("the disk is full", "free some room and run again; nothing half-written is left"),
+        "output.not_writable": ("the place cannot be written to", "check the permissions, or give another folder"),
         "output.exists": ("the output is there already", "give another output folder, or remove this one"),
         "output.failed": ("the operating system could not write", "check the disk and run again"),
     },
@@ -218,6 +216,164 @@ _register(
         "outputs.header_repaired": (
             "an attribute of the CT's header is not valid DICOM and was left empty in the DICOM results",
             "repair it at the source if the archive needs it",
+        ),
+    },
+)
+
+# --- choosing and analysing (pipelines.series_choice, pipelines.predict) ----------------------------------------------------
+_register(
+    "input",
+    {
+        "series.none_usable": (
+            "there is no series that can be analysed",
+            "see `nodulus inspect PATH` for each series and its reason",
+        ),
+        "series.several_patients": (
+            "the input holds series of several patients, who are never chosen among",
+            "give one patient's folder, name one with --series, or run `nodulus batch` over a folder of patients",
+        ),
+        "input.not_hu": (
+            "the values are not known to be Hounsfield units, so nothing can be measured on them",
+            "export the series again with its rescale slope and intercept, from the original CT",
+        ),
+    },
+)
+_register(
+    "usage",
+    {
+        "series.unknown": (
+            "the series or study that was asked for is not there",
+            "see `nodulus inspect PATH` for the UIDs",
+        ),
+        "usage.output_exists": (
+            "the output folder holds an earlier result",
+            "name another folder, or give --overwrite to replace the result once the new one is complete",
+        ),
+        "batch.locked": (
+            "another run is writing into this output folder",
+            "wait for it, stop it, or give another output folder",
+        ),
+        "batch.no_cases": (
+            "the folder holds no case",
+            "give a folder with one zip, file or subfolder for each CT",
+        ),
+        "batch.inside": (
+            "the output folder lies inside the input folder, where its results would be taken for cases",
+            "give an output folder elsewhere",
+        ),
+    },
+)
+_register(
+    "output",
+    {
+        "batch.worker_died": (
+            "the process that analysed this case was killed or crashed",
+            "run this case alone with `nodulus predict`; if it was killed for memory, use fewer --jobs",
+        ),
+        "batch.internal": (
+            "a bug in nodulus",
+            "run this case alone with `nodulus predict --debug` and report the traceback",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "choice.older_study": ("a series lost because its study is older", "name it with --series to analyse it"),
+        "choice.no_lungs": ("a series lost because no lungs were found in it", "name it with --series to see why"),
+        "choice.cut_lungs": ("a series lost because it shows less of the lungs", "name it with --series to analyse it"),
+        "choice.shorter": (
+            "a series lost because it is too short for whole lungs",
+            "name it with --series to analyse it",
+        ),
+        "choice.thicker": ("a series lost because its slices are thicker", "name it with --series to analyse it"),
+        "choice.sharper": ("a series lost because its kernel enhances edges", "name it with --series to analyse it"),
+        "choice.fewer": ("a series lost because it has fewer slices", "name it with --series to analyse it"),
+        "choice.tie": ("a series lost although it is as good as the chosen one", "name it with --series to analyse it"),
+        "choice.not_asked": ("another series was asked for by name", "name this one with --series to analyse it"),
+    },
+)
+
+# --- evaluation ------------------------------------------------------------------------------------------------------
+_register(
+    "input",
+    {
+        "evaluation.unreadable": (
+            "the file is not a readable CSV",
+            "save it as comma-separated text in UTF-8",
+        ),
+        "evaluation.columns": (
+            "the table lacks a column, or holds one twice",
+            "give the columns of LUNA16: seriesuid,coordX,coordY,coordZ and probability (marks) or diameter_mm (truth)",
+        ),
+        "evaluation.value": (
+            "a row of the table cannot be understood",
+            "correct the line that is named; nothing is guessed or skipped",
+        ),
+        "evaluation.series_list": (
+            "the list of scans is empty or names a scan twice",
+            "give one Series Instance UID a line, each once",
+        ),
+        "evaluation.no_nodules": (
+            "no nodule lies in a listed scan, so there is no sensitivity",
+            "check that truth and list of scans are of the same collection and that the UIDs agree to the letter",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "evaluation.scans_assumed": (
+            "the scans were gathered from the files",
+            "give the list of all analysed scans, or scans without marks and nodules are left out of the rate",
+        ),
+        "evaluation.scans_without_marks": (
+            "some listed scans have no mark",
+            "make sure that they were analysed; a scan that was not run counts as free of false marks",
+        ),
+        "evaluation.unlisted_marks": (
+            "marks of scans that are not listed were left out",
+            "compare the UIDs, or evaluate each fold with its own list of scans and annotations",
+        ),
+        "evaluation.unlisted_nodules": (
+            "nodules of scans that are not listed were left out",
+            "fine for a fold; otherwise complete the list of scans",
+        ),
+        "evaluation.capped": (
+            "scans have more marks than the protocol counts",
+            "nothing, if that is intended; the least suspicious marks do not count",
+        ),
+        "evaluation.tied_at_cap": (
+            "marks tied at the cap were dropped together",
+            "write unrounded probabilities, or no more than 100 marks a scan",
+        ),
+        "evaluation.ties": (
+            "nodules and false marks share scores",
+            "write unrounded probabilities (or logits); within a tie the curve is a straight line",
+        ),
+        "evaluation.rounded": (
+            "the probabilities are rounded",
+            "write them as they come out of the model; rounding to one decimal halves a CPM",
+        ),
+        "evaluation.frame": (
+            "the coordinates look as if they were in another frame",
+            "write LPS millimetres, as in DICOM and ITK",
+        ),
+        "evaluation.no_excluded": (
+            "no excluded findings were given",
+            "give annotations_excluded.csv for a number that compares with LUNA16",
+        ),
+        "evaluation.two_nodules": (
+            "one mark hits two nodules",
+            "check the annotations for overlaps",
+        ),
+        "evaluation.short_curve": (
+            "the curve ends before 8 false marks per scan",
+            "keep less suspicious marks too, down to about 10 false ones a scan",
+        ),
+        "evaluation.not_probabilities": (
+            "the scores are not in [0, 1], so no calibration is given",
+            "nothing, if they are logits; the curve needs only their order",
         ),
     },
 )
