@@ -289,6 +289,10 @@ _register(
         "choice.thicker": ("a series lost because its slices are thicker", "name it with --series to analyse it"),
         "choice.sharper": ("a series lost because its kernel enhances edges", "name it with --series to analyse it"),
         "choice.fewer": ("a series lost because it has fewer slices", "name it with --series to analyse it"),
+        "choice.second_best": (
+            "a series that the rule prefers could not be analysed, so another one was",
+            "read the reason in the list of series that were not analysed; export that series again if it matters",
+        ),
         "choice.tie": ("a series lost although it is as good as the chosen one", "name it with --series to analyse it"),
         "choice.not_asked": ("another series was asked for by name", "name this one with --series to analyse it"),
     },

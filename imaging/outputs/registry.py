@@ -1,6 +1,6 @@
 """The table of output formats: name, files, what it is for, and where its writer lives.
 
-Writers are held as import strings, so that looking at the table (for ``--help``) imports neither pictures nor highdicom.
+Writers are held as import strings: looking at the table (for ``--help``) imports neither pictures nor highdicom.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`report.json`: the whole report as plain values; laid down in `report.schema.json`, explained in docs/report_schema.md."""
+"""`report.json`: the whole report as plain values, laid down in `report.schema.json`; see docs/report_schema.md."""
 
 from __future__ import annotations
 
