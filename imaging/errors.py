@@ -220,6 +220,157 @@ _register(
     },
 )
 
+# --- DICOM headers and series (imaging.io.series, dicom_header, dicom_groups) --------------------------------------------
+_register(
+    "input",
+    {
+        "dicom.damaged": (
+            "a DICOM file is cut short or malformed",
+            "copy or export this file again; nodulus does not guess missing bytes",
+        ),
+        "dicom.missing": (
+            "an attribute that the image cannot be placed or scaled without is missing",
+            "export the series again from the scanner or PACS with all its attributes",
+        ),
+        "dicom.value": (
+            "an attribute has a value that makes no sense",
+            "export the series again from the scanner or PACS, or correct the attribute at its source",
+        ),
+        "dicom.transfer_syntax": (
+            "the pixel data is encoded in a transfer syntax without a decoder here",
+            "convert the series to Explicit VR Little Endian (gdcmconv --raw, dcmdjpeg, dcmconv) and give that",
+        ),
+        "dicom.pixel_format": (
+            "the pixel data is not laid out as one grey value a pixel in 8, 16 or 32 bits, or its size disagrees with the header",
+            "export the series again from the scanner or PACS",
+        ),
+        "dicom.rescale": (
+            "the stored values cannot be turned into Hounsfield units",
+            "export the series again with one rescale slope and intercept for each image",
+        ),
+        "series.ambiguous": (
+            "several series or groups of images could be meant",
+            "name one with series= (--series), or give its folder alone; see `nodulus inspect PATH`",
+        ),
+        "series.not_ct": ("the series is not CT", "give a CT series"),
+        "series.no_volume": (
+            "the series holds no stack of CT images: scouts, screen captures, projections or reports",
+            "give the original axial series",
+        ),
+        "series.perfusion": (
+            "the series holds computed maps (perfusion and the like), not Hounsfield units",
+            "give the CT series that the maps were computed from",
+        ),
+        "series.derived": (
+            "the series is derived from another one (reformatted, processed) that is there too",
+            "name it with series= (--series) to read it all the same",
+        ),
+        "series.single_slice": ("a single image is no volume", "give all images of the series"),
+    },
+)
+_register(
+    "notice",
+    {
+        "series.files_ignored": ("files that are no image were passed over", "check that none of them belongs to the CT"),
+        "series.images_dropped": (
+            "images that are no part of the stack (scouts, captures, reports, projections) were left out",
+            "check the list if the stack looks too short",
+        ),
+        "series.others": ("other series in the input were not read", "name one with series= (--series) to read it"),
+        "series.is_derived": (
+            "the series is derived (reformatted or processed), not what the scanner reconstructed",
+            "prefer the original series",
+        ),
+        "series.group": (
+            "the series UID holds several volumes; this is one of them",
+            "check that the group is the one that was meant",
+        ),
+        "series.acquisitions": (
+            "several acquisitions interleave along the stack",
+            "check that they belong to one phase",
+        ),
+        "series.mixed_settings": (
+            "the images of the stack were made with different settings",
+            "check that they belong together",
+        ),
+        "dicom.no_preamble": ("files lack the DICOM preamble", "nothing; their content was checked like any other"),
+        "dicom.duplicates": ("identical images at one place were read once", "nothing, if the series was copied twice"),
+    },
+)
+
+# --- the place of DICOM slices (imaging.io.dicom_geometry) -----------------------------------------------------------------
+_register(
+    "input",
+    {
+        "geometry.gap": (
+            "slices are missing within the stack",
+            "find the missing images at the source; a volume with a hole would put findings at the wrong place",
+        ),
+        "geometry.irregular": (
+            "the distance between slices is not the same throughout",
+            "reconstruct the series with one spacing, or give the part with one spacing alone",
+        ),
+        "geometry.orientation": (
+            "the images of the stack lie at different or impossible angles",
+            "give the images of one orientation alone",
+        ),
+        "geometry.pixel_spacing": (
+            "the images of the stack have different pixel spacings",
+            "give the images of one spacing alone; they were reconstructed differently",
+        ),
+        "geometry.frames_of_reference": (
+            "the images of the stack belong to different frames of reference",
+            "give the images of one frame of reference alone; between two, millimetres do not compare",
+        ),
+        "geometry.conflict": (
+            "different images lie at one place, and no attribute says what sets them apart",
+            "give the images of one phase or reconstruction alone",
+        ),
+        "geometry.one_position": ("all images lie at one place", "give the images of a whole stack"),
+    },
+)
+_register(
+    "notice",
+    {
+        "geometry.sheared": (
+            "the stack is sheared (a tilted gantry or a drift); its affine keeps the shear",
+            "use Volume.resampled() where an upright grid is needed",
+        ),
+        "geometry.jitter": ("slice positions scatter around even spacing", "nothing; the grid is the best fit"),
+        "geometry.frames_all_distinct": (
+            "each image names a frame of reference of its own, as some anonymisers write",
+            "nothing, if the images come from one acquisition",
+        ),
+        "geometry.no_frame_of_reference": (
+            "the series names no frame of reference",
+            "results cannot be placed over other series of the study",
+        ),
+    },
+)
+
+# --- DICOM pixels (imaging.io.dicom_pixels, dicom_codecs) ------------------------------------------------------------------
+_register(
+    "notice",
+    {
+        "pixels.padding": ("padding outside of the reconstructed field was set to air (-1024 HU)", "nothing"),
+        "pixels.padding_kept": (
+            "the padding value lies among the values of tissue and was not replaced",
+            "check the picture outside of the reconstructed field",
+        ),
+        "pixels.bits_repaired": (
+            "bits outside of the stored ones were cleared or the sign was extended",
+            "nothing; the standard allows other data in these bits",
+        ),
+        "pixels.monochrome1": ("the images are declared as MONOCHROME1; their Hounsfield units are as stored", "nothing"),
+        "pixels.not_hu": (
+            "the values are not known to be Hounsfield units",
+            "export the series again with its rescale slope and intercept, from the original CT",
+        ),
+        "pixels.lossy": ("the images were compressed with loss", "prefer the original; fine detail may be gone"),
+        "pixels.excess": ("files hold more bytes of pixel data than the image needs", "nothing"),
+    },
+)
+
 # --- choosing and analysing (pipelines.series_choice, pipelines.predict) ----------------------------------------------------
 _register(
     "input",
