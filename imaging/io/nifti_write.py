@@ -37,18 +37,20 @@ def write_nifti(
     path: str | Path,
     *,
     description: str = "",
+    scale: float = 1.0,
     display_range: tuple[float, float] | None = None,
     compress_level: int = 1,
 ) -> Path:
     """Write an array on its grid as NIfTI-1; compressed if the name ends with .gz.
 
     Both places of the header are filled: the sform always; the qform where the grid is orthogonal and single precision
-    holds its rotation to 0.001 mm (a qform cannot carry a shear). Values are stored as they are, without a scale.
+    holds its rotation to 0.001 mm (a qform cannot carry a shear). Values are stored as they are.
 
     Args:
         array: (slice, row, column), of the grid's shape; bool becomes uint8.
         path: ends with .nii or .nii.gz; replaced as a whole.
         description: at most 79 ASCII characters for the header.
+        scale: what every reader multiplies the stored values by (``scl_slope``).
         display_range: the values a viewer shows as black and white at first.
         compress_level: 1 (fast) to 9.
 
@@ -63,7 +65,7 @@ def write_nifti(
         raise ValueError(f"array {array.shape} and grid {grid.shape} differ in shape")
     voxels = array.view(np.uint8) if array.dtype == np.bool_ else array
     voxels = np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("<"))
-    header = _header(voxels.dtype, grid, description, display_range)
+    header = _header(voxels.dtype, grid, description, scale, display_range)
     with atomic_path(path) as unfinished, unfinished.open("wb") as stream:
         if path.suffix != ".gz":
             stream.write(header)
@@ -77,7 +79,9 @@ def write_nifti(
     return path
 
 
-def _header(dtype: np.dtype[Any], grid: Grid, description: str, display_range: tuple[float, float] | None) -> bytes:
+def _header(
+    dtype: np.dtype[Any], grid: Grid, description: str, scale: float, display_range: tuple[float, float] | None
+) -> bytes:
     """348 bytes of header and four that say that no extension follows."""
     from nibabel.nifti1 import Nifti1Header
     from nibabel.spatialimages import HeaderDataError
@@ -92,7 +96,7 @@ def _header(dtype: np.dtype[Any], grid: Grid, description: str, display_range: t
     affine = ras_affine(grid)
     header.set_zooms(grid.spacing_mm[::-1])
     header.set_xyzt_units("mm", "sec")
-    header.set_slope_inter(1.0, 0.0)
+    header.set_slope_inter(scale, 0.0)
     header.set_sform(affine, _SCANNER)
     if grid.is_orthogonal:
         header.set_qform(affine, _SCANNER)
