@@ -165,6 +165,73 @@ _register(
     },
 )
 
+# --- volumes in one file: NIfTI, MetaImage, NRRD (imaging.io.nifti, metaimage, nrrd, voxels) --------------------------
+_register(
+    "input",
+    {
+        "file.header": (
+            "a field of the file's header is missing, broken or contradicts another",
+            "write the file again with the tool that made it, or give the original DICOM series",
+        ),
+        "file.truncated": ("the file holds fewer voxels than its header declares", "copy or download the file again"),
+        "file.surplus": (
+            "the file holds more bytes than its header declares, so one of the two is wrong",
+            "write the file again with the tool that made it",
+        ),
+        "file.damaged": ("the compressed voxels fail their checksum", "copy or download the file again"),
+        "file.data_missing": (
+            "the file with the voxels that a header names is not beside it",
+            "keep header and voxels in one folder, under the names they were written with",
+        ),
+        "file.dimensions": (
+            "the file does not hold one three-dimensional image of one value a voxel",
+            "write the wanted volume into a file of its own",
+        ),
+        "file.unsupported": (
+            "the file uses a feature of its format that is not read",
+            "write it again as plain NIfTI, MetaImage or NRRD, uncompressed or with gzip",
+        ),
+        "file.geometry": (
+            "the header does not say where the voxels lie, or says something impossible",
+            "write the file again with its spacing and orientation, or give the original DICOM series",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "file.frame_unknown": (
+            "the header does not say where the patient lies: millimetres are right within the image only",
+            "do not use sides or coordinates of this result without looking",
+        ),
+        "file.affines_differ": (
+            "the two places in a NIfTI header differ; the sform counts",
+            "check in a viewer that the CT lies where it should",
+        ),
+        "file.spacing_conflict": (
+            "two fields of the header give different spacings; the one that places the voxels counts",
+            "check the size of the patient in a viewer",
+        ),
+        "file.spacing_doubtful": ("the spacing is hardly that of a CT", "check the unit of the file's spacing"),
+        "file.unit_converted": ("the header's unit of length was converted to millimetres", "nothing, if it is right"),
+        "file.rescaled": ("a slope and offset from the header were applied", "nothing, if other programs do so too"),
+        "file.scale_ignored": (
+            "the header's scale is void, so the stored values count",
+            "check that the values are HU",
+        ),
+        "file.size_ignored": ("the header's compressed size is wrong; the voxels are whole", "nothing"),
+        "file.not_finite": (
+            "voxels without a number were set to air (-1024 HU)",
+            "check what the gaps in the image are",
+        ),
+        "file.not_hu": (
+            "the values are not Hounsfield units",
+            "give the original DICOM series, or a file whose values are HU (air near -1000, water near 0)",
+        ),
+        "file.hu_doubtful": ("the values may not be Hounsfield units", "check that air is near -1000 and water near 0"),
+    },
+)
+
 # --- outputs on disk (imaging.io.atomic) -----------------------------------------------------------------------------
 _register(
     "output",
@@ -271,7 +338,10 @@ _register(
 _register(
     "notice",
     {
-        "series.files_ignored": ("files that are no image were passed over", "check that none of them belongs to the CT"),
+        "series.files_ignored": (
+            "files that are no image were passed over",
+            "check that none of them belongs to the CT",
+        ),
         "series.images_dropped": (
             "images that are no part of the stack (scouts, captures, reports, projections) were left out",
             "check the list if the stack looks too short",
@@ -361,7 +431,10 @@ _register(
             "bits outside of the stored ones were cleared or the sign was extended",
             "nothing; the standard allows other data in these bits",
         ),
-        "pixels.monochrome1": ("the images are declared as MONOCHROME1; their Hounsfield units are as stored", "nothing"),
+        "pixels.monochrome1": (
+            "the images are declared as MONOCHROME1; their Hounsfield units are as stored",
+            "nothing",
+        ),
         "pixels.not_hu": (
             "the values are not known to be Hounsfield units",
             "export the series again with its rescale slope and intercept, from the original CT",
@@ -420,6 +493,10 @@ _register(
         "batch.worker_died": (
             "the process that analysed this case was killed or crashed",
             "run this case alone with `nodulus predict`; if it was killed for memory, use fewer --jobs",
+        ),
+        "batch.memory": (
+            "there was not enough memory for this case",
+            "use fewer --jobs, or a machine with more memory",
         ),
         "batch.internal": (
             "a bug in nodulus",
@@ -529,6 +606,98 @@ _register(
         "evaluation.not_probabilities": (
             "the scores are not in [0, 1], so no calibration is given",
             "nothing, if they are logits; the curve needs only their order",
+        ),
+    },
+)
+
+# --- viewer ----------------------------------------------------------------------------------------------------------
+_register(
+    "output",
+    {
+        "review.unwritten": (
+            "a decision could not be brought to the disk",
+            "free some space or choose another folder, then press Save; until then the decision is kept in memory",
+        ),
+    },
+)
+_register(
+    "input",
+    {
+        "review.other_series": (
+            "the file of decisions belongs to another CT",
+            "open the result that belongs to this CT; nothing was changed",
+        ),
+        "result.unreadable": (
+            "the result folder cannot be read",
+            "run nodulus predict again for this CT",
+        ),
+        "result.other_series": (
+            "the result belongs to another CT",
+            "open the CT that the result names, or run nodulus predict on this one",
+        ),
+        "result.no_ct": (
+            "a result folder holds maps and findings but not the CT",
+            "open the CT first, then drop the result folder on it, or run: nodulus view CT RESULT",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "review.torn_line": (
+            "a line in the file of decisions is incomplete",
+            "check the last decisions; the program was cut off while it wrote that line",
+        ),
+        "review.by_reader": (
+            "a reader has reviewed the findings",
+            "nothing; it names the reader, the counts and the AI result that was reviewed",
+        ),
+        "review.undecided": (
+            "some findings were not decided on",
+            "decide on each finding, or read them as the AI's alone",
+        ),
+        "review.added": (
+            "the reader added this finding; its score of 1 is the reader's mark, not the model's",
+            "nothing",
+        ),
+        "review.edited": ("the reader changed the centre or the diameter", "nothing"),
+        "review.accepted": ("the reader accepted this finding", "nothing"),
+    },
+)
+
+# --- preprocessing ---------------------------------------------------------------------------------------------------
+_register(
+    "input",
+    {
+        "lungs.none": (
+            "no aerated lung was found",
+            "give a CT of the chest; see `nodulus inspect` for what the series is",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "lungs.partial": ("a large part of the lungs was not scanned", "read the report for the scanned part only"),
+        "lungs.truncated": ("lung is cut off where the scan ends", "look at the cut edge on another series"),
+        "lungs.single": ("aerated lung was found on one side only", "check the other side by eye"),
+        "lungs.implant": ("metal streaks the image", "do not trust findings near the metal"),
+        "series.thick_slices": ("slices are thick or far apart", "use a thin series of the same study if there is one"),
+        "series.sharp_kernel": ("the image is sharp or very noisy", "use a soft-tissue series of the same study if there is one"),
+    },
+)
+
+# --- localization ----------------------------------------------------------------------------------------------------
+_register(
+    "notice",
+    {
+        "measurement.leaked": (
+            "the outline ran into a vessel, the chest wall or another structure, so no size is given",
+            "measure the finding by hand",
+        ),
+        "measurement.none": (
+            "nothing denser than lung was found at the finding, so no size is given",
+            "look at the place; it may be a false mark or very faint ground glass",
         ),
     },
 )

@@ -1,0 +1,96 @@
+"""``nodulus inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from imaging.errors import ImagingError
+from pipelines.cli.options import Voice
+from pipelines.cli.speak import tell
+
+
+def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice()) -> int:  # noqa: B008
+    """Say what a path holds: every series, the one that would be analysed, its geometry and every doubt about it.
+
+    Ends with 4 where nothing in it can be analysed.
+
+    Parameters
+    ----------
+    path
+        A file, folder or zip.
+    series
+        Look at this series (uid or uid#group) instead of the one that would be chosen.
+    """
+    from imaging.io import list_series
+    from pipelines.exit_codes import Exit, exit_code_of
+    from pipelines.series_choice import choose_series, name_of
+
+    infos = list_series(path)
+    result: dict[str, Any] = {"path": str(path), "series": [info.to_json() for info in infos], "chosen": None}
+    code = Exit.OK
+    try:
+        choice = choose_series(infos, series=series, where=path)
+        result["chosen"] = name_of(choice.ranked[0])
+        result["choice"] = choice.sentence
+        result["rejected"] = [row.to_json() for row in choice.rejected]
+        result["volume"] = _volume(path, choice.ranked[0])
+    except ImagingError as error:
+        result["error"] = error.to_json()
+        code = exit_code_of(error)
+    result["exit_code"] = int(code)
+    tell(voice, result, lambda: _text(result))
+    return int(code)
+
+
+def _volume(path: Path, info: Any) -> dict[str, Any]:
+    """Geometry, range and doubts of the series, read whole."""
+    from imaging.io import read_volume
+
+    volume = read_volume(path, series=info)
+    return {
+        "grid": volume.grid.to_json(),
+        "is_hu": volume.is_hu,
+        "lowest": float(volume.array.min()),
+        "highest": float(volume.array.max()),
+        "warnings": [notice.to_json() for notice in volume.warnings],
+    }
+
+
+def _text(result: dict[str, Any]) -> str:
+    from pipelines.cli.show import table
+
+    header = ("series", "what", "images", "matrix", "slice mm", "kernel", "usable")
+    parts = [table(header, (_row(info) for info in result["series"])) if result["series"] else "No series."]
+    if result["chosen"]:
+        parts.append(f"Would be analysed: {result['chosen']} ({result['choice']}).")
+        parts += [f"Not {row['seriesuid']}: {row['code']}, {row['reason']}" for row in result["rejected"]]
+    if "volume" in result:
+        parts.append(_volume_text(result["volume"]))
+    if "error" in result:
+        error = result["error"]
+        parts.append(f"Refused: {error['code']}: {error['message']}\n  next: {error['remedy']}")
+    return "\n\n".join(parts)
+
+
+def _row(info: dict[str, Any]) -> tuple[Any, ...]:
+    what = " ".join(part for part in (info["modality"] or info["format"], info["description"]) if part)
+    matrix = f"{info['rows']} x {info['columns']}" if info["rows"] else None
+    usable = "yes" if info["usable"] else f"no: {info['code']}"
+    name = f"{info['seriesuid']}#{info['group']}" if info["group"] else info["seriesuid"]
+    spacing = info["slice_spacing_mm"]
+    shown = None if spacing is None else f"{spacing:.3g}"
+    return name, what, info["instances"], matrix, shown, info["convolution_kernel"], usable
+
+
+def _volume_text(volume: dict[str, Any]) -> str:
+    grid = volume["grid"]
+    slices, rows, columns = grid["shape"]
+    spacing = " x ".join(f"{value:.4g}" for value in grid["spacing_mm"])
+    lines = [
+        f"{slices} slices of {rows} x {columns}, spacing {spacing} mm (slice, row, column)",
+        f"{'orthogonal' if grid['orthogonal'] else 'sheared (tilted gantry), kept as it is'}",
+        f"values {volume['lowest']:g} to {volume['highest']:g} {'HU' if volume['is_hu'] else '(not known to be HU)'}",
+    ]
+    lines += [f"note {notice['code']}: {notice['message']}" for notice in volume["warnings"]]
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""The entry point ``nodulus``: parse, call, and end with a code of `pipelines.exit_codes`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import App, Group
+
+from pipelines.cli.table import COMMANDS
+from pipelines.exit_codes import MEANINGS, Exit
+
+_CODES = "; ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items())
+
+
+def _version() -> str:
+    from imaging.provenance import software_version
+
+    return software_version()
+
+
+def make_app() -> App:
+    """The application: every row of `COMMANDS`, none of them imported yet."""
+    app = App(
+        name="nodulus",
+        help="A CT goes in; lung nodule coordinates, heat maps and a report come out. For research, not for diagnosis.",
+        help_epilogue=f"Exit codes: {_CODES}.",
+        version=_version,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    for number, group in enumerate(dict.fromkeys(command.group for command in COMMANDS)):
+        shown = Group(group, sort_key=number)
+        for order, command in enumerate(COMMANDS):
+            if command.group == group:
+                app.command(command.target, name=command.name, help=command.summary, group=shown, sort_key=order)
+    return app
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command line and return its exit code; only a bug with ``--debug`` shows a traceback."""
+    options = tokens[: tokens.index("--")] if "--" in tokens else tokens
+    debug = "--debug" in options
+    _calm(debug)
+    try:
+        return int(make_app()(list(tokens)) or 0)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(Exit.USAGE)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader is gone; nothing more can be said
+        return int(Exit.OK)
+    except (Exception, KeyboardInterrupt) as error:
+        from pipelines.cli.speak import tell_error
+
+        return tell_error(error, as_json="--json" in options, as_event="--events" in options, debug=debug)
+
+
+def _calm(debug: bool) -> None:
+    """Keep the libraries' own warnings off the terminal: they can quote the header, a patient's name included."""
+    if debug:
+        return
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """What the installed script calls."""
+    signal.signal(signal.SIGTERM, _stop)
+    code = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Analysis:
+    """How a CT is analysed."""
+
+    threshold: float | None = None
+    """Marks with at least this score (0 to 1) are findings. By default the model's operating point."""
+
+    max_findings: int = 20
+    """At most so many findings, the most suspicious first."""
+
+    weights: Path | None = None
+    """A weights file or run folder. By default the shipped weights."""
+
+    prompt: str | None = None
+    """Free text for the similarity map, such as "ground-glass nodule"."""
+
+    device: str = "cpu"
+    """Where the network runs: cpu, cuda, cuda:1, mps."""
+
+    def to_options(self) -> dict[str, Any]:
+        """The keyword arguments of `pipelines.predict.analyse`."""
+        return {
+            "threshold": self.threshold,
+            "max_findings": self.max_findings,
+            "weights": self.weights,
+            "prompt": self.prompt,
+            "device": self.device,
+        }
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Voice:
+    """How the command speaks."""
+
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False
+    """No progress and no summary; errors are still told."""
+
+    json: Annotated[bool, Parameter(negative="")] = False
+    """The result as one JSON object on standard output."""
+
+    events: Annotated[bool, Parameter(negative="")] = False
+    """One JSON object a line for each event on standard output, the result last."""
+
+    debug: Annotated[bool, Parameter(negative="")] = False
+    """Show the traceback of a bug, and the libraries' warnings."""
+
+
+#: ``-o OUT``, required.
+OutputFolder = Annotated[Path, Parameter(name=["--output", "-o"])]
+
+
+def split_commas(type_: Any, tokens: Any) -> tuple[str, ...]:
+    """``a,b c`` as ``("a", "b", "c")``."""
+    return tuple(part.strip() for token in tokens for part in token.value.split(",") if part.strip())
+
+
+#: ``--format csv,json``; see `chosen_formats`.
+Formats = Annotated[
+    tuple[str, ...] | None,
+    Parameter(name="--format", converter=split_commas, n_tokens=1, negative="", accepts_keys=False),
+]
+
+
+def chosen_formats(named: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The formats to write: the usual ones, with whatever is not usual and was named, or exactly those named.
+
+    ``--format sr,seg`` adds DICOM objects to the usual files; ``--format csv,sr`` writes these two only.
+    """
+    from imaging.outputs.registry import DEFAULT_FORMATS
+
+    if not named:
+        return tuple(DEFAULT_FORMATS)
+    return named if set(named) & set(DEFAULT_FORMATS) else (*DEFAULT_FORMATS, *named)

@@ -1,0 +1,84 @@
+"""Where a result goes: a folder that appears complete or not at all, and never replaces one by something worse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imaging.errors import UsageError
+from imaging.io.atomic import TEMPORARY_PREFIX, atomic_folder, output_error
+from imaging.outputs.registry import WRITERS
+
+#: Written last and removed first: a folder with it holds a complete result.
+MARK_OF_A_RESULT = "report.json"
+
+
+def result_files(folder: Path) -> set[Path]:
+    """The files in `folder` that a writer of `imaging.outputs.registry` has written."""
+    names = {name for row in WRITERS.values() for name in row.files}
+    return {path for path in folder.iterdir() if path.name in names} if folder.is_dir() else set()
+
+
+@contextmanager
+def result_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder whose files become those of `folder` when the block ends without an error.
+
+    A folder that is new, empty or holds nothing but an earlier result is exchanged in one step. In a folder with other
+    files (which are never touched) each new file is put in place whole, `MARK_OF_A_RESULT` last, and files of the
+    earlier result that the new one lacks are removed.
+
+    Raises:
+        UsageError: ``usage.output_exists`` for an earlier result, unless `overwrite`.
+        OutputError: the folder cannot be written; what was there before is still there.
+    """
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise UsageError("usage.output_exists", "a file has this name", where=target)
+    ours = result_files(target)
+    if ours and not overwrite:
+        raise UsageError(
+            "usage.output_exists", f"the folder holds {len(ours)} files of an earlier result", where=target
+        )
+    if _can_be_exchanged(target, ours):
+        with atomic_folder(target, replace=bool(ours)) as unfinished:
+            yield unfinished
+    else:
+        with _inside(target) as unfinished:
+            yield unfinished
+            _move_in(unfinished, target)
+
+
+def _can_be_exchanged(target: Path, ours: set[Path]) -> bool:
+    if not target.exists():
+        return True
+    parent = target.resolve().parent
+    return set(target.iterdir()) == ours and not target.is_mount() and os.access(parent, os.W_OK)
+
+
+@contextmanager
+def _inside(target: Path) -> Iterator[Path]:
+    """A hidden folder in `target` itself, so that moving files out of it is one step of the file system."""
+    try:
+        unfinished = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=target))
+    except OSError as error:
+        raise output_error(error, target) from error
+    try:
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _move_in(unfinished: Path, target: Path) -> None:
+    new = sorted(unfinished.iterdir(), key=lambda path: path.name == MARK_OF_A_RESULT)
+    try:
+        (target / MARK_OF_A_RESULT).unlink(missing_ok=True)
+        for stale in result_files(target) - {target / path.name for path in new}:
+            stale.unlink()
+        for path in new:
+            path.replace(target / path.name)
+    except OSError as error:
+        raise output_error(error, target) from error
