@@ -44,12 +44,20 @@ class Curve:
         """Mean sensitivity at the seven `RATES`."""
         return float(self.at(RATES).mean())
 
+    def corners(self) -> Curve:
+        """The same curve without the points inside a level or upright stretch."""
+        level, upright = np.diff(self.sensitivity) == 0, np.diff(self.false_marks_per_scan) == 0
+        inside = (level[:-1] & level[1:]) | (upright[:-1] & upright[1:])
+        kept = np.concatenate([[True], ~inside, [True]]) if self.sensitivity.size > 1 else slice(None)
+        return Curve(self.false_marks_per_scan[kept], self.sensitivity[kept], self.thresholds[kept])
+
     def to_json(self) -> dict[str, Any]:
-        """The curve as plain values; the first threshold, infinite, is null."""
+        """The curve's corners as plain values; the first threshold, infinite, is null."""
+        corners = self.corners()
         return {
-            "false_marks_per_scan": self.false_marks_per_scan.tolist(),
-            "sensitivity": self.sensitivity.tolist(),
-            "thresholds": [None, *self.thresholds[1:].tolist()],
+            "false_marks_per_scan": corners.false_marks_per_scan.tolist(),
+            "sensitivity": corners.sensitivity.tolist(),
+            "thresholds": [None, *corners.thresholds[1:].tolist()],
         }
 
 
