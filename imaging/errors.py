@@ -683,7 +683,10 @@ _register(
         "lungs.single": ("aerated lung was found on one side only", "check the other side by eye"),
         "lungs.implant": ("metal streaks the image", "do not trust findings near the metal"),
         "series.thick_slices": ("slices are thick or far apart", "use a thin series of the same study if there is one"),
-        "series.sharp_kernel": ("the image is sharp or very noisy", "use a soft-tissue series of the same study if there is one"),
+        "series.sharp_kernel": (
+            "the image is sharp or very noisy",
+            "use a soft-tissue series of the same study if there is one",
+        ),
     },
 )
 

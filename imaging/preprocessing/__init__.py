@@ -1,0 +1,1 @@
+"""From HU to what the model sees: window settings and the lungs."""
