@@ -1,0 +1,147 @@
+"""A volume in one file, whatever its format: a checked header first, then the voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.errors import InputError, Notice
+from imaging.geometry.grid import Floats, Grid
+from imaging.geometry.volume import Origin, Volume
+from imaging.io.entries import Entry, file_entry
+from imaging.io.limits import Limits
+from imaging.io.voxels import Layout, content_sha256, read_voxels
+
+Format = Literal["nifti", "metaimage", "nrrd"]
+
+#: Spacings of CTs, from an industrial micro-CT to a scout; outside of it the unit is in doubt.
+PLAUSIBLE_SPACING_MM = (0.02, 60.0)
+#: Millimetres of one unit of length, by the names that headers use.
+MILLIMETRES = {
+    "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "millimetres": 1.0,
+    "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3,
+    "cm": 10.0, "centimeter": 10.0, "centimeters": 10.0, "m": 1000.0, "meter": 1000.0, "meters": 1000.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class FileHeader:
+    """What a file's header says about its one volume, checked; no voxel has been read.
+
+    Args:
+        format: of the file.
+        grid: where the voxels lie.
+        layout: how they are stored.
+        entries: the header's file and, if it is another, the voxels'.
+        notices: repairs and doubts.
+        is_hu: False where the header itself says that the values are not HU.
+    """
+
+    format: Format
+    grid: Grid
+    layout: Layout
+    entries: tuple[Entry, ...]
+    notices: tuple[Notice, ...] = ()
+    is_hu: bool = True
+
+    def seriesuid(self) -> str:
+        """``sha256:`` and the hash of the file's content, which is read for it."""
+        return f"sha256:{content_sha256(self.entries)}"
+
+
+def as_entry(source: Entry | str | Path, limits: Limits | None = None) -> Entry:
+    """The entry of a path; an entry is given back as it is.
+
+    Raises:
+        InputError: ``input.missing``, ``input.unreadable``.
+    """
+    if isinstance(source, Entry):
+        return source
+    path = Path(source)
+    if not path.exists():
+        raise InputError("input.missing", "there is no file of this name", where=path)
+    return file_entry(path, path.name, Limits() if limits is None else limits)
+
+
+def read_volume(header: FileHeader) -> Volume:
+    """The volume that a checked header describes.
+
+    Raises:
+        InputError: ``file.truncated``, ``file.surplus``, ``file.damaged``, ``input.unreadable``, ``archive.damaged``.
+    """
+    array, gaps = read_voxels(header.layout)
+    digest = content_sha256(header.entries)
+    is_hu, doubts = judge_hu(array)
+    return Volume(
+        array=array,
+        grid=header.grid,
+        warnings=header.notices + gaps + doubts,
+        origin=Origin(seriesuid=f"sha256:{digest}", format=header.format, content_sha256=digest),
+        is_hu=header.is_hu and is_hu,
+    )
+
+
+def judge_hu(array: npt.NDArray[np.float32]) -> tuple[bool, tuple[Notice, ...]]:
+    """Whether values can be Hounsfield units, from their range; a file without a modality cannot say it itself.
+
+    A CT has air around or within the patient (near -1000) and soft tissue near 0. Values that never go below zero are
+    stored values, labels or scaled pictures; a range of a few units is a normalised picture.
+
+    >>> judge_hu(np.array([0.0, 255.0], dtype=np.float32))[0]
+    False
+    """
+    low, high = float(array.min()), float(array.max())
+    span = f"the values run from {low:g} to {high:g}"
+    if low >= 0:
+        return False, (Notice("file.not_hu", f"{span}: none is below 0, where air and fat would be"),)
+    if high - low < 50:
+        return False, (Notice("file.not_hu", f"{span}: too few for air and tissue"),)
+    if low < -40000 or high > 100000:
+        return False, (Notice("file.not_hu", f"{span}: far beyond the scale of HU"),)
+    if low > -500:
+        return True, (Notice("file.hu_doubtful", f"{span}: there is no air"),)
+    if low < -8192 or high > 32767:
+        return True, (Notice("file.hu_doubtful", f"{span}: beyond the usual scale of HU"),)
+    return True, ()
+
+
+def grid_of(file_affine: Floats, shape: tuple[int, int, int], entry: Entry) -> tuple[Grid, tuple[Notice, ...]]:
+    """The grid of a file's affine, and a doubt if its spacing is hardly that of a CT.
+
+    Args:
+        file_affine: takes the file's (column, row, slice) index to LPS mm.
+        shape: (slice, row, column).
+
+    Raises:
+        InputError: ``geometry.singular``.
+    """
+    try:
+        grid = Grid(shape, file_affine[:, (2, 1, 0, 3)])
+    except InputError as error:
+        raise InputError(error.code, error.message, where=entry.name) from error
+    low, high = PLAUSIBLE_SPACING_MM
+    if all(low <= step <= high for step in grid.spacing_mm):
+        return grid, ()
+    steps = " x ".join(f"{step:g}" for step in grid.spacing_mm)
+    return grid, (Notice("file.spacing_doubtful", f"the voxels would be {steps} mm"),)
+
+
+def volume_shape(sizes: list[int], entry: Entry, limits: Limits) -> tuple[int, int, int]:
+    """(slice, row, column) of a file's sizes, fastest first; further axes must have one step.
+
+    Raises:
+        InputError: ``file.dimensions``, ``file.header``, ``input.too_large``.
+    """
+    text = " x ".join(str(size) for size in sizes)
+    if any(size < 1 for size in sizes):
+        raise InputError("file.header", f"sizes {text}: each must be at least 1", where=entry.name)
+    if len(sizes) < 3 or any(size != 1 for size in sizes[3:]):
+        raise InputError("file.dimensions", f"sizes {text}: not three dimensions", where=entry.name)
+    if min(sizes[:3]) < 2:
+        raise InputError("file.dimensions", f"sizes {text}: a single slice is not a volume", where=entry.name)
+    limits.check_voxels(*sizes[2::-1], where=entry.name)
+    return sizes[2], sizes[1], sizes[0]
