@@ -1,0 +1,213 @@
+"""Ties a session to a napari viewer: keys, mouse, planes, letters, readout, rings. Public napari API only, no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from imaging.errors import ImagingError
+from pipelines.viewer import layers, mouse
+from pipelines.viewer.actions import Actions
+from pipelines.viewer.keys import KEYS
+from pipelines.viewer.overlays import Overlays
+from pipelines.viewer.planes import Plane, plane_of
+from pipelines.viewer.session import Session
+
+
+class Cockpit(Actions):
+    """One viewer's wiring; every public method without arguments is the action of a row of `KEYS`.
+
+    Args:
+        viewer: a napari viewer.
+        session: what it shows; its layers are added unless the reader has added them already.
+        tell: called with a sentence when something was refused; napari's notification by default.
+    """
+
+    def __init__(self, viewer: Any, session: Session, *, tell: Callable[[str], None] | None = None) -> None:
+        self.viewer = viewer
+        self.session = session
+        self.on_comment: Callable[[], None] = lambda: None
+        self.on_study: Callable[[int], None] = lambda by: None
+        self._tell = tell or _notify
+        self._moving = False
+        self._overlays = Overlays(viewer)
+        self._unsubscribe = session.subscribe(self._on_change)
+        if self.layer("ct") is None:
+            self._add(layers.ct_layer(session))
+        self._show_result()
+        self._add(layers.crosshair_layer(session))
+        viewer.dims.events.point.connect(self._on_dims)
+        viewer.dims.events.order.connect(self._on_order)
+        viewer.dims.events.ndisplay.connect(self._on_order)
+        mouse.connect(self)
+        for row in KEYS:
+            viewer.bind_key(row.key, self._key(row.action), overwrite=True)
+        if self.layer("ct") is not None:
+            viewer.layers.selection.active = self.layer("ct")
+        self.axial()
+        viewer.reset_view()
+        self._on_change("point")
+        self._on_change("window")
+
+    def close(self) -> None:
+        """Undo the wiring; the layers stay."""
+        self._unsubscribe()
+        self.viewer.dims.events.point.disconnect(self._on_dims)
+        self.viewer.dims.events.order.disconnect(self._on_order)
+        self.viewer.dims.events.ndisplay.disconnect(self._on_order)
+        mouse.disconnect(self)
+        self._overlays.hide()
+
+    # --- layers -----------------------------------------------------------------------------------------------------
+    def layer(self, role: str) -> Any:
+        """This session's layer of a role, or None."""
+        return next((layer for layer in self.own_layers() if layer.metadata["nodulus"] == role), None)
+
+    def own_layers(self) -> list[Any]:
+        """All layers that show this session."""
+        return [layer for layer in self.viewer.layers if layer.metadata.get("session") is self.session]
+
+    def _add(self, data: layers.LayerData) -> Any:
+        from napari.layers import Layer
+
+        layer = self.viewer.add_layer(Layer.create(*data))
+        self._bind(layer)
+        return layer
+
+    def _bind(self, layer: Any) -> None:
+        """Layer keys win over the viewer's in napari, so ours stand on our layers too."""
+        for row in KEYS:
+            layer.bind_key(row.key, self._key(row.action), overwrite=True)
+
+    def _show_result(self) -> None:
+        active = self.viewer.layers.selection.active
+        for layer in [layer for layer in self.own_layers() if layer.metadata["nodulus"] in layers.AI_ROLES]:
+            self.viewer.layers.remove(layer)
+        for data in layers.result_layers(self.session):
+            self._add(data)
+        for layer in self.own_layers():
+            self._bind(layer)
+        if active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+
+    def _key(self, action: str) -> Callable[[Any], None]:
+        def press(_: Any) -> None:
+            self.do(action)
+
+        return press
+
+    def do(self, action: str) -> None:
+        """Run the action of a key; a refusal is told in its own words, with what to do next."""
+        try:
+            getattr(self, action)()
+        except ImagingError as error:
+            self._tell(str(error))
+
+    # --- what the session says --------------------------------------------------------------------------------------
+    def _on_change(self, change: str) -> None:
+        if change == "point":
+            self._show_point()
+        elif change == "maps":
+            self._show_result()
+        elif change == "findings":
+            self._show_rings()
+        elif change == "window":
+            ct = self.layer("ct")
+            ct.contrast_limits_range = (-3000, 5000)
+            ct.contrast_limits = layers.contrast_limits(self.session.window)
+            ct.colormap = "gray_r" if self.session.inverted else "gray"
+        elif change == "slab":
+            self._show_slab()
+        elif change == "ai":
+            for layer in self.own_layers():
+                if layer.metadata["nodulus"] in layers.AI_ROLES:
+                    layer.visible = self.session.ai_shown and layer.metadata["nodulus"] not in layers.HIDDEN_ROLES
+        elif change == "opacity":
+            for role in ("grad_cam", "similarity"):
+                if (layer := self.layer(role)) is not None:
+                    layer.opacity = self.session.opacity
+        elif change == "selection" and self.session.current is not None:
+            self._centre_camera()
+        self._write_overlays()
+
+    def _show_point(self) -> None:
+        self._moving = True
+        try:
+            self.viewer.dims.set_point(range(3), layers.to_world(self.session.point_mm))
+        finally:
+            self._moving = False
+        if (layer := self.layer("crosshair")) is not None:
+            layer.data = layers.crosshair(self.session)
+
+    def _show_rings(self) -> None:
+        layer = self.layer("findings")
+        if layer is None or len(layer.data) != len(self.session.findings):
+            if layer is not None:
+                self.viewer.layers.remove(layer)
+            if self.session.findings:
+                self._add(layers.findings_layer(self.session))
+            return
+        points, features, look = layers.rings(self.session.findings)
+        layer.data = points
+        layer.features = features
+        layer.size, layer.border_color = look["size"], look["border_color"]
+        layer.refresh_text()
+
+    def _show_slab(self) -> None:
+        thickness = self.session.slab_mm
+        for layer in self.own_layers():
+            if layer.metadata["nodulus"] in ("ct", "grad_cam", "similarity"):
+                layer.projection_mode = "max" if thickness else "none"
+        self.viewer.dims.thickness = (thickness,) * 3
+
+    def _centre_camera(self) -> None:
+        camera = self.viewer.scene.camera
+        shown = self.viewer.dims.displayed
+        world = layers.to_world(self.session.point_mm)
+        camera.center = tuple(float(world[axis]) for axis in shown)
+
+    def _write_overlays(self) -> None:
+        session = self.session
+        centre, width = session.window
+        lines = [session.banner, f"W {width:.0f} L {centre:.0f} {session.window_name}".replace("-", "−").rstrip()]
+        lines += [f"maximum of {session.slab_mm:.0f} mm"] if session.slab_mm else []
+        lines += ["inverted"] if session.inverted else []
+        self._overlays.write("\n".join(lines), session.readout(session.point_mm, self.plane))
+
+    # --- what the viewer says ---------------------------------------------------------------------------------------
+    @property
+    def plane(self) -> Plane:  # type: ignore[override]
+        """The plane that is shown."""
+        return plane_of(self.viewer.dims.order)
+
+    def _on_dims(self, _: Any = None) -> None:
+        if self._moving or self.viewer.dims.ndim != 3:
+            return
+        through = self.plane.order[0]
+        world = layers.to_world(self.session.point_mm).copy()
+        world[through] = self.viewer.dims.point[through]
+        x, y, z = layers.to_world(world)
+        self.session.go_to((float(x), float(y), float(z)))
+
+    def _on_order(self, _: Any = None) -> None:
+        if self.viewer.dims.ndim == 3:
+            self.show_plane()
+
+    def show_plane(self) -> None:
+        """Orient the camera and write the letters of the plane that the viewer's axes are in now."""
+        plane = self.plane
+        self.viewer.scene.camera.orientation = plane.orientation
+        self._overlays.letter(plane.letters if self.viewer.dims.ndisplay == 2 else {})
+        self._write_overlays()
+
+    def show_readout(self, point_mm: tuple[float, float, float]) -> None:
+        """The value and the place under the cursor."""
+        text = self.session.readout(point_mm, self.plane)
+        self.viewer.status = text
+        self._overlays.write(None, text)
+
+
+def _notify(text: str) -> None:
+    from napari.utils.notifications import show_error
+
+    show_error(text)

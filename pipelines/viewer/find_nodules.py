@@ -1,0 +1,159 @@
+"""Find nodules: runs `pipelines.predict` off the window's thread, with progress and cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QProgressBar, QPushButton, QWidget
+
+from imaging.errors import ImagingError
+from imaging.geometry import Volume
+from pipelines.progress import label_of, percent
+
+if TYPE_CHECKING:
+    from imaging.outputs.case import CaseResult
+
+OnStage = Callable[[str, int, int], None]
+Job = Callable[[Volume, str | None, OnStage], "CaseResult"]
+
+
+class Cancelled(Exception):
+    """The reader pressed Cancel."""
+
+
+class _Progress(QObject):
+    """Carries progress from the worker's thread to the window's."""
+
+    at = Signal(str, int, int)
+
+
+class FindNodules(QWidget):
+    """A prompt, a button and a bar.
+
+    Args:
+        volume: gives the CT that is open, or None.
+        finished: called in the window's thread with the result.
+        failed: called with a sentence: a refusal in its own words, or what broke.
+        job: what is run; `analyse_volume` by default.
+    """
+
+    def __init__(
+        self,
+        volume: Callable[[], Volume | None],
+        finished: Callable[[CaseResult], None],
+        failed: Callable[[str], None],
+        *,
+        job: Job | None = None,
+    ) -> None:
+        super().__init__()
+        self._volume, self._finished, self._failed = volume, finished, failed
+        self.job: Job = job or analyse_volume
+        self.worker: Any = None
+        self.prompt = QLineEdit()
+        self.prompt.setPlaceholderText("what to look for, e.g. ground-glass nodule (optional)")
+        self.button = QPushButton("Find nodules")
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 100)
+        self.bar.hide()
+        self.stage = QLabel("")
+        self.stage.hide()
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.prompt, 0, 0)
+        layout.addWidget(self.button, 0, 1)
+        layout.addWidget(self.bar, 1, 0, 1, 2)
+        layout.addWidget(self.stage, 2, 0, 1, 2)
+        self.button.clicked.connect(self._press)
+        self._progress = _Progress()
+        self._progress.at.connect(self._show_progress)
+
+    def _press(self) -> None:
+        if self.worker is not None:
+            self.stage.setText("cancelling …")
+            self.worker.quit()
+            return
+        volume = self._volume()
+        if volume is None:
+            self._failed("Open a CT first.")
+            return
+        self._start(volume, self.prompt.text().strip() or None)
+
+    def _start(self, volume: Volume, prompt: str | None) -> None:
+        from napari.qt.threading import create_worker
+
+        def on_stage(stage: str, done: int, total: int) -> None:
+            if worker.abort_requested:
+                raise Cancelled
+            self._progress.at.emit(stage, done, total)
+
+        def run() -> CaseResult | ImagingError | None:
+            try:
+                return self.job(volume, prompt, on_stage)
+            except Cancelled:
+                return None
+            except ImagingError as error:
+                return error
+
+        worker = self.worker = create_worker(run, _start_thread=False)
+        worker.returned.connect(self._on_returned)
+        worker.errored.connect(lambda error: self._end(f"Something is wrong in nodulus itself: {error!r}"))
+        self.button.setText("Cancel")
+        self.bar.setValue(0)
+        self.bar.show()
+        self.stage.show()
+        worker.start()
+
+    def _show_progress(self, stage: str, done: int, total: int) -> None:
+        if self.worker is not None:
+            self.bar.setValue(round(percent(stage, done, total)))
+            self.stage.setText(label_of(stage))
+
+    def _on_returned(self, result: CaseResult | ImagingError | None) -> None:
+        if isinstance(result, ImagingError):
+            self._end(str(result))
+        elif result is None:
+            self._end(None)
+        else:
+            self._end(None)
+            self._finished(result)
+
+    def _end(self, failure: str | None) -> None:
+        self.worker = None
+        self.button.setText("Find nodules")
+        self.bar.hide()
+        self.stage.hide()
+        if failure:
+            self._failed(failure)
+
+    def stop(self) -> None:
+        """Ask a running job to stop; its result is thrown away."""
+        if self.worker is not None:
+            self.worker.quit()
+
+
+def analyse_volume(volume: Volume, prompt: str | None, on_stage: OnStage) -> CaseResult:
+    """Run the pipeline on a CT that is open already and keep the result where `own_folder` says."""
+    from imaging.preprocessing.lungs import find_lungs
+    from pipelines.predict import Chosen, analyse
+    from pipelines.progress import part_of
+
+    on_stage("read", 1, 1)
+    lungs = find_lungs(volume, on_progress=part_of(on_stage, "lungs"))
+    chosen = Chosen(volume, lungs, "the series that was open in the viewer", ())
+    return analyse(chosen, prompt=prompt, on_stage=on_stage)
+
+
+def keep(result: CaseResult, folder: Path) -> None:
+    """Write a result where it can be opened again.
+
+    Raises:
+        OutputError: the folder cannot be written; an earlier result is still there.
+    """
+    from imaging.outputs import write_case
+    from pipelines.result_folder import result_folder
+
+    with result_folder(folder, overwrite=True) as unfinished:
+        write_case(result, unfinished, formats=("csv", "json", "maps"))

@@ -1,0 +1,94 @@
+"""The list of findings: one row each, sorted by score, a click jumps there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from pipelines.viewer.layers import STATE_COLOURS, STATE_SIGNS
+from pipelines.viewer.review import Reviewed
+from pipelines.viewer.session import Session
+
+COLUMNS = ("", "#", "score", "⌀ mm", "where", "looks")
+
+
+class FindingList(QTableWidget):
+    """Rows follow `Session.findings`; selecting a row selects the finding."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(0, len(COLUMNS), parent)
+        self.setHorizontalHeaderLabels(COLUMNS)
+        self.verticalHeader().hide()
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setShowGrid(False)
+        self.setMinimumHeight(140)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setStretchLastSection(True)
+        self.itemSelectionChanged.connect(self._on_selection)
+        self._uids: list[str] = []
+
+    def show_session(self, session: Session | None) -> None:
+        """Write the rows anew and mark the selected one."""
+        rows = session.findings if session else ()
+        self.blockSignals(True)
+        self.setRowCount(len(rows))
+        for at, row in enumerate(rows):
+            for column, text in enumerate(cells(row)):
+                self.setItem(at, column, _item(text, row, column))
+        self._uids = [row.finding.tracking_uid for row in rows]
+        if session is not None and session.selected in self._uids:
+            self.selectRow(self._uids.index(session.selected))
+        else:
+            self.clearSelection()
+        self.blockSignals(False)
+
+    def _on_selection(self) -> None:
+        rows = self.selectionModel().selectedRows()
+        if rows:
+            self.chosen.emit(self._uids[rows[0].row()])
+
+
+def cells(row: Reviewed) -> tuple[str, ...]:
+    """The texts of one row, in the order of `COLUMNS`."""
+    finding = row.finding
+    diameter = "" if finding.diameter_mm is None else f"{finding.diameter_mm:.1f}"
+    where = " ".join(part for part in (finding.side, finding.zone) if part)
+    looks = [name for name, value in sorted(finding.attributes.items(), key=lambda pair: -pair[1]) if value >= 0.5]
+    number = str(finding.number) + ("*" if row.edited else "")
+    score = "reader" if row.original is None else f"{finding.score:.2f}"
+    return STATE_SIGNS[row.state], number, score, diameter, where, ", ".join(looks)
+
+
+def tooltip(row: Reviewed) -> str:
+    """Everything about one finding, for the pointer that rests on it."""
+    finding = row.finding
+    lines = ["LPS ({:.1f}, {:.1f}, {:.1f}) mm".format(*finding.centre_mm)]
+    lines += [f"{finding.mean_hu:.0f} HU on average"] if finding.mean_hu is not None else []
+    lines += [f"{name} {value:.2f}" for name, value in sorted(finding.attributes.items(), key=lambda pair: -pair[1])]
+    lines += [f"doubt: {note}" for note in finding.notes]
+    lines += [f"{row.state} by {row.reviewer} at {row.time}"] if row.reviewer else ["AI, not reviewed"]
+    lines += [f"comment: {row.comment}"] if row.comment else []
+    return "\n".join(lines)
+
+
+def _item(text: str, row: Reviewed, column: int) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    item.setToolTip(tooltip(row))
+    if column == 0:
+        item.setForeground(QColor(STATE_COLOURS[row.state]))
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+    if row.state == "rejected":
+        item.setForeground(QColor(STATE_COLOURS["rejected"]))
+    if column in (1, 2, 3):
+        item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return item

@@ -1,0 +1,176 @@
+"""A session as napari layer data: (data, options, type), all in LPS millimetres with axes (z, y, x).
+
+Arrays are those of the session, never copies. Every layer's metadata carries ``nodulus`` (the role) and ``session``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.geometry import Grid
+from pipelines.viewer.review import Reviewed
+from pipelines.viewer.session import Session
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+UNITS: Final = ("mm", "mm", "mm")
+AXES: Final = ("z", "y", "x")
+
+#: role -> layer name, in drawing order.
+NAMES: Final[dict[str, str]] = {
+    "ct": "CT (HU)",
+    "lungs": "lungs",
+    "similarity": "similarity to the prompt",
+    "grad_cam": "Grad-CAM (why the AI looks here)",
+    "nodules": "nodules (AI outline)",
+    "findings": "findings",
+    "crosshair": "crosshair",
+}
+
+#: Roles that the AI drew.
+AI_ROLES: Final = ("lungs", "similarity", "grad_cam", "nodules", "findings")
+
+#: Of these, what is hidden until the reader asks for it in the layer list.
+HIDDEN_ROLES: Final = ("lungs", "similarity")
+
+STATE_COLOURS: Final = {"undecided": "#ffb000", "accepted": "#2fd08a", "rejected": "#9aa0a6"}
+STATE_SIGNS: Final = {"undecided": "?", "accepted": "✓", "rejected": "✗"}
+
+#: A ring is this much wider than its nodule, so that it never covers the edge.
+RING_MARGIN_MM: Final = 6.0
+
+
+def place(grid: Grid) -> dict[str, Any]:
+    """The options that put an array of an upright grid where it belongs."""
+    z, y, x = grid.to_mm([0, 0, 0])[::-1]
+    return {"scale": grid.spacing_mm, "translate": (float(z), float(y), float(x)), "units": UNITS, "axis_labels": AXES}
+
+
+def to_world(points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """LPS (x, y, z) points as world points (z, y, x); its own inverse."""
+    return np.asarray(points_mm, dtype=np.float64)[..., ::-1]
+
+
+def contrast_limits(window: tuple[float, float]) -> tuple[float, float]:
+    """(lowest, highest) HU of a (centre, width) window."""
+    centre, width = window
+    return centre - width / 2, centre + width / 2
+
+
+def layer_data(session: Session) -> list[LayerData]:
+    """All layers of a session, the CT first."""
+    return [ct_layer(session), *result_layers(session)]
+
+
+def ct_layer(session: Session) -> LayerData:
+    """The CT at the session's window."""
+    options = _options(session, "ct") | {
+        "contrast_limits": contrast_limits(session.window),
+        "colormap": "gray_r" if session.inverted else "gray",
+        "interpolation2d": "linear",
+        "rendering": "attenuated_mip",
+        "blending": "translucent_no_depth",
+    }
+    return session.shown.array, options, "image"
+
+
+def result_layers(session: Session) -> list[LayerData]:
+    """The maps, masks and rings of the session's result; nothing where there is no result."""
+    layers = [_layer(session, role) for role in ("lungs", "similarity", "grad_cam", "nodules") if role in session.maps]
+    return [*layers, findings_layer(session)] if session.report is not None else layers
+
+
+def _layer(session: Session, role: str) -> LayerData:
+    array = session.maps[role]
+    if role in ("lungs", "nodules"):
+        options = _options(session, role) | {"opacity": 0.6, "visible": role not in HIDDEN_ROLES}
+        return array, options, "labels"
+    options = _options(session, role) | {
+        "colormap": heat_colours(),
+        "contrast_limits": (0.0, session.highest(role) if role == "grad_cam" else 1.0),
+        "opacity": session.opacity,
+        "blending": "translucent_no_depth",
+        "interpolation2d": "linear",
+        "visible": role not in HIDDEN_ROLES,
+    }
+    return array, options, "image"
+
+
+def heat_colours() -> Any:
+    """Inferno, a perceptual map, fading in from nothing so that the CT stays readable where nothing is suspicious."""
+    from matplotlib import colormaps
+    from napari.utils import Colormap
+
+    colours = np.array(colormaps["inferno"](np.linspace(0, 1, 256)))
+    colours[:, 3] = np.clip(np.linspace(0, 2.5, 256), 0, 1)
+    return Colormap(colours, name="nodulus suspicion")
+
+
+def findings_layer(session: Session) -> LayerData:
+    """One ring a finding, as wide as the nodule and a margin, coloured by what was decided."""
+    points, features, options = rings(session.findings)
+    options |= _options(session, "findings") | {"features": features, "text": _text(), "out_of_slice_display": True}
+    del options["scale"], options["translate"]
+    return points, options, "points"
+
+
+def _text() -> dict[str, Any]:
+    return {"string": "{label}", "size": 11, "color": "#ffffff", "anchor": "upper_left"}
+
+
+def rings(rows: tuple[Reviewed, ...]) -> tuple[npt.NDArray[np.float64], dict[str, list[Any]], dict[str, Any]]:
+    """World points, the feature table (one row a finding), and the look of the rings."""
+    points = to_world([row.finding.centre_mm for row in rows]).reshape(-1, 3)
+    features: dict[str, list[Any]] = {
+        "number": [row.finding.number for row in rows],
+        "score": [round(row.finding.score, 3) for row in rows],
+        "diameter_mm": [row.finding.diameter_mm for row in rows],
+        "state": [row.state for row in rows],
+        "label": [f"{row.finding.number} {STATE_SIGNS[row.state]}" for row in rows],
+        "tracking_uid": [row.finding.tracking_uid for row in rows],
+    }
+    look = {
+        "size": [(row.finding.diameter_mm or 6.0) + RING_MARGIN_MM for row in rows] or 10.0,
+        "face_color": "transparent",
+        "border_color": [STATE_COLOURS[row.state] for row in rows] or "white",
+        "border_width": 0.06,
+        "symbol": "disc",
+    }
+    return points, features, look
+
+
+def crosshair_layer(session: Session) -> LayerData:
+    """Six half-lines that leave the point itself free."""
+    options = _options(session, "crosshair") | {
+        "edge_color": "#4fc3f7",
+        "edge_width": 0.4,
+        "vector_style": "line",
+        "opacity": 0.7,
+        "out_of_slice_display": False,
+    }
+    del options["scale"], options["translate"]
+    return crosshair(session), options, "vectors"
+
+
+def crosshair(session: Session, *, gap_mm: float = 12.0) -> npt.NDArray[np.float64]:
+    """(6, 2, 3): start and length of the half-lines from `gap_mm` off the point to the edge of the CT."""
+    point = to_world(session.point_mm)
+    grid = session.grid
+    low = grid.to_mm([0, 0, 0])[::-1]
+    high = grid.to_mm(np.asarray(grid.shape) - 1)[::-1]
+    lines = np.zeros((6, 2, 3))
+    for axis in range(3):
+        for side, end in ((0, low), (1, high)):
+            direction = -1.0 if side == 0 else 1.0
+            length = max(0.0, abs(end[axis] - point[axis]) - gap_mm)
+            lines[2 * axis + side, 0] = point
+            lines[2 * axis + side, 0, axis] += direction * gap_mm
+            lines[2 * axis + side, 1, axis] = direction * length
+    return lines
+
+
+def _options(session: Session, role: str) -> dict[str, Any]:
+    return place(session.grid) | {"name": NAMES[role], "metadata": {"nodulus": role, "session": session}}

@@ -1,0 +1,172 @@
+"""The two planes that the main picture does not show, linked to it by the session's point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QImage, QPainter, QPen
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+
+from pipelines.viewer.layers import STATE_COLOURS
+from pipelines.viewer.overlays import LETTER_COLOUR
+from pipelines.viewer.pictures import picture, rings_in_plane
+from pipelines.viewer.planes import PLANES, Plane, from_picture, plane_of, to_picture
+from pipelines.viewer.session import Session
+
+if TYPE_CHECKING:
+    import napari
+
+CROSSHAIR = "#4fc3f7"
+
+
+class PlaneView(QWidget):
+    """One plane through the session's point: click to move the crosshair, wheel to scroll."""
+
+    def __init__(self, plane: Plane) -> None:
+        super().__init__()
+        self.plane = plane
+        self.session: Session | None = None
+        self.setMinimumSize(160, 120)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+    def frame(self) -> QRectF:
+        """Where the picture lies in the widget, square in millimetres."""
+        assert self.session is not None
+        grid = self.session.grid
+        _, vertical, horizontal = self.plane.order
+        height_mm = grid.shape[vertical] * grid.spacing_mm[vertical]
+        width_mm = grid.shape[horizontal] * grid.spacing_mm[horizontal]
+        scale = min(self.width() / width_mm, self.height() / height_mm)
+        width, height = width_mm * scale, height_mm * scale
+        return QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height)
+
+    def to_widget(self, row: float, column: float) -> QPointF:
+        """Where a picture position (row, column) lies in the widget."""
+        frame, (rows, columns) = self.frame(), self._shape()
+        return QPointF(
+            frame.x() + (column + 0.5) / columns * frame.width(), frame.y() + (row + 0.5) / rows * frame.height()
+        )
+
+    def point_at(self, x: float, y: float) -> tuple[float, float, float]:
+        """The LPS point under a widget position."""
+        assert self.session is not None
+        frame, (rows, columns) = self.frame(), self._shape()
+        row = (y - frame.y()) / frame.height() * rows - 0.5
+        column = (x - frame.x()) / frame.width() * columns - 0.5
+        return from_picture(self.session.grid, self.plane, row, column, self.session.point_mm)
+
+    def _shape(self) -> tuple[int, int]:
+        assert self.session is not None
+        _, vertical, horizontal = self.plane.order
+        return self.session.grid.shape[vertical], self.session.grid.shape[horizontal]
+
+    def paintEvent(self, event: Any) -> None:
+        """Picture, crosshair, rings, letters."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), Qt.GlobalColor.black)
+        if self.session is not None:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            rgb = picture(self.session, self.plane)
+            rows, columns, _ = rgb.shape
+            painter.drawImage(self.frame(), QImage(rgb.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888))
+            self._draw_crosshair(painter)
+            if self.session.ai_shown:
+                self._draw_rings(painter)
+            self._draw_letters(painter)
+        painter.end()
+
+    def _draw_crosshair(self, painter: QPainter) -> None:
+        assert self.session is not None
+        frame = self.frame()
+        at = self.to_widget(*to_picture(self.session.grid, self.plane, self.session.point_mm))
+        painter.setPen(QPen(QColor(CROSSHAIR), 1))
+        gap = 12.0
+        for start, end in ((frame.left(), at.x() - gap), (at.x() + gap, frame.right())):
+            painter.drawLine(QPointF(start, at.y()), QPointF(max(start, end), at.y()))
+        for start, end in ((frame.top(), at.y() - gap), (at.y() + gap, frame.bottom())):
+            painter.drawLine(QPointF(at.x(), start), QPointF(at.x(), max(start, end)))
+
+    def _draw_rings(self, painter: QPainter) -> None:
+        assert self.session is not None
+        _, _, horizontal = self.plane.order
+        grid = self.session.grid
+        pixels_per_mm = self.frame().width() / (grid.shape[horizontal] * grid.spacing_mm[horizontal])
+        for row, column, radius_mm, state, text in rings_in_plane(self.session, self.plane):
+            at, radius = self.to_widget(row, column), radius_mm * pixels_per_mm
+            painter.setPen(QPen(QColor(STATE_COLOURS[state]), 1.5))
+            painter.drawEllipse(at, radius, radius)
+            painter.drawText(QPointF(at.x() + radius * 0.75, at.y() - radius * 0.75), text)
+
+    def _draw_letters(self, painter: QPainter) -> None:
+        painter.setPen(QColor(LETTER_COLOUR))
+        font = painter.font()
+        font.setPointSize(12)
+        font.setBold(True)
+        painter.setFont(font)
+        room = QRectF(self.rect()).adjusted(4, 2, -4, -2)
+        sides = {"left": Qt.AlignmentFlag.AlignLeft, "right": Qt.AlignmentFlag.AlignRight}
+        ends = {"top": Qt.AlignmentFlag.AlignTop, "bottom": Qt.AlignmentFlag.AlignBottom}
+        for edge, letter in self.plane.letters.items():
+            across = sides.get(edge, Qt.AlignmentFlag.AlignHCenter)
+            painter.drawText(room, across | ends.get(edge, Qt.AlignmentFlag.AlignVCenter), letter)
+
+    def mousePressEvent(self, event: Any) -> None:
+        """Left: the crosshair goes there, on release of a drag too."""
+        if self.session is not None and event.buttons() & Qt.MouseButton.LeftButton:
+            self.session.go_to(self.point_at(event.position().x(), event.position().y()))
+
+    mouseMoveEvent = mousePressEvent
+
+    def wheelEvent(self, event: Any) -> None:
+        """Scroll through this plane."""
+        if self.session is not None:
+            through = 2 - self.plane.order[0]
+            point = list(self.session.point_mm)
+            step = self.session.grid.spacing_mm[self.plane.order[0]]
+            point[through] += step if event.angleDelta().y() > 0 else -step
+            self.session.go_to((point[0], point[1], point[2]))
+
+
+class OtherPlanes(QWidget):
+    """Two `PlaneView`s: the planes that the viewer does not show."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.session: Session | None = None
+        self._unsubscribe = lambda: None
+        self.views = {name: PlaneView(plane) for name, plane in PLANES.items()}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        for view in self.views.values():
+            layout.addWidget(view)
+        self.setMinimumWidth(260)
+        self.viewer.layers.events.inserted.connect(self._follow)
+        self.viewer.layers.events.removed.connect(self._follow)
+        self.viewer.dims.events.order.connect(self._arrange)
+        self._follow()
+        self._arrange()
+
+    def _follow(self, _: Any = None) -> None:
+        ct = [layer for layer in self.viewer.layers if layer.metadata.get("nodulus") == "ct"]
+        session = ct[-1].metadata["session"] if ct else None
+        if session is self.session:
+            return
+        self._unsubscribe()
+        self.session = session
+        self._unsubscribe = session.subscribe(self._on_change) if session is not None else lambda: None
+        for view in self.views.values():
+            view.session = session
+            view.update()
+
+    def _arrange(self, _: Any = None) -> None:
+        shown = plane_of(self.viewer.dims.order).name
+        for name, view in self.views.items():
+            view.setVisible(name != shown)
+
+    def _on_change(self, _: str) -> None:
+        for view in self.views.values():
+            view.update()

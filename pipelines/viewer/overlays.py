@@ -1,0 +1,43 @@
+"""What is written over the picture: the letters of the directions, the state of the review, the value at a point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: edge -> where napari draws it.
+EDGES = {"left": "middle_left", "right": "middle_right", "top": "top_center", "bottom": "bottom_center"}
+LETTER_COLOUR = "#ffd54f"
+
+
+class Overlays:
+    """Text overlays of one viewer, in napari's own overlay table under names that begin with ``nodulus``."""
+
+    def __init__(self, viewer: Any) -> None:
+        from napari.components.overlays import TextOverlay
+
+        self._table = viewer.canvas.overlays
+        for edge, position in EDGES.items():
+            overlay = TextOverlay(position=position, font_size=16, color=LETTER_COLOUR, box=False)
+            self._table.setdefault(f"nodulus_{edge}", overlay)
+        self._table.setdefault("nodulus_state", TextOverlay(position="top_left", font_size=10, box=False))
+        self._table.setdefault("nodulus_readout", TextOverlay(position="bottom_left", font_size=10, box=False))
+
+    def letter(self, letters: Mapping[str, str]) -> None:
+        """Show the letters at the edges; an edge without one shows none (3D)."""
+        for edge in EDGES:
+            overlay = self._table[f"nodulus_{edge}"]
+            overlay.text = letters.get(edge, "")
+            overlay.visible = bool(overlay.text)
+
+    def write(self, state: str | None, readout: str | None) -> None:
+        """Show the state of the review and the readout; None leaves a text as it is."""
+        for name, text in (("nodulus_state", state), ("nodulus_readout", readout)):
+            if text is not None:
+                self._table[name].text = text
+                self._table[name].visible = True
+
+    def hide(self) -> None:
+        """Take all of them away."""
+        for name in ("nodulus_state", "nodulus_readout", *(f"nodulus_{edge}" for edge in EDGES)):
+            self._table[name].visible = False

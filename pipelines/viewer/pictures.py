@@ -1,0 +1,76 @@
+"""One plane of a session as a picture: grey CT at the window, the heat map over it, the nodules' outlines. No Qt."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.viewer.planes import Plane, cut, to_picture
+from pipelines.viewer.session import Session
+
+OUTLINE = (64, 196, 255)
+
+
+def picture(session: Session, plane: Plane) -> npt.NDArray[np.uint8]:
+    """The plane through the session's point as RGB; row 0 is the top, one pixel a voxel (not square in mm)."""
+    ct = _cut(session, session.shown.array, plane)
+    centre, width = session.window
+    grey = np.clip((ct - (centre - width / 2)) * (255.0 / width), 0, 255)
+    if session.inverted:
+        grey = 255.0 - grey
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    if session.ai_shown:
+        _lay_heat(rgb, session, plane)
+        _draw_outlines(rgb, session, plane)
+    return np.ascontiguousarray(rgb.astype(np.uint8))
+
+
+def _cut(session: Session, array: npt.NDArray[Any], plane: Plane) -> npt.NDArray[Any]:
+    return cut(array, session.grid, plane, session.point_mm, slab_mm=session.slab_mm)
+
+
+def _lay_heat(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
+    if "grad_cam" not in session.maps or session.opacity == 0:
+        return
+    heat = np.nan_to_num(_cut(session, session.maps["grad_cam"], plane)) / session.highest("grad_cam")
+    colours = _inferno()[np.clip(heat * 255, 0, 255).astype(np.uint8)]
+    alpha = (np.clip(heat * 2.5, 0, 1) * session.opacity)[..., None]
+    rgb *= 1 - alpha
+    rgb += alpha * colours
+
+
+def _draw_outlines(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
+    if "nodules" not in session.maps:
+        return
+    inside = _cut(session, session.maps["nodules"], plane) > 0
+    if not inside.any():
+        return
+    kept = inside.copy()
+    kept[1:] &= inside[:-1]
+    kept[:-1] &= inside[1:]
+    kept[:, 1:] &= inside[:, :-1]
+    kept[:, :-1] &= inside[:, 1:]
+    rgb[inside & ~kept] = OUTLINE
+
+
+@lru_cache(maxsize=1)
+def _inferno() -> npt.NDArray[np.float32]:
+    from matplotlib import colormaps
+
+    return (np.array(colormaps["inferno"](np.linspace(0, 1, 256)))[:, :3] * 255).astype(np.float32)
+
+
+def rings_in_plane(session: Session, plane: Plane) -> list[tuple[float, float, float, str, str]]:
+    """(row, column, radius in mm, state, text) of each finding whose ball the plane cuts."""
+    rings = []
+    through = 2 - plane.order[0]
+    for row in session.findings:
+        radius = ((row.finding.diameter_mm or 6.0) + 6.0) / 2
+        away = abs(row.finding.centre_mm[through] - session.point_mm[through]) - session.slab_mm / 2
+        if away <= radius:
+            r, c = to_picture(session.grid, plane, row.finding.centre_mm)
+            rings.append((r, c, radius, row.state, str(row.finding.number)))
+    return rings

@@ -1,0 +1,111 @@
+"""The three planes: which axis is cut, which way is up, and the letters at the edges.
+
+World axes are (z, y, x) in LPS mm: index 0 grows to the head (S), 1 to the back (P) and 2 to the patient's left (L).
+Radiological convention: the patient faces the reader. Axial is seen from the feet, coronal from the front, sagittal
+from the patient's left side, the front of the body on the left of the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.geometry import Grid
+
+Point = tuple[float, float, float]
+
+#: The letter at the end where the world coordinate (z, y, x) is largest, and where it is smallest.
+LARGEST: Final = ("S", "P", "L")
+SMALLEST: Final = ("I", "A", "R")
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One plane of reading.
+
+    Args:
+        name: axial, coronal or sagittal.
+        order: world axes (0 = z, 1 = y, 2 = x): the one that is cut, the one that runs vertically, the horizontal one.
+        orientation: where each of them grows on the screen: away or towards, up or down, left or right. All three are
+            set so that a 3D view of the same order is not mirrored either.
+    """
+
+    name: str
+    order: tuple[int, int, int]
+    orientation: tuple[str, str, str]
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """The letter at each edge of the picture: left, right, top, bottom."""
+        _, vertical, horizontal = self.order
+        up = self.orientation[1] == "up"
+        right = self.orientation[2] == "right"
+        return {
+            "left": (SMALLEST if right else LARGEST)[horizontal],
+            "right": (LARGEST if right else SMALLEST)[horizontal],
+            "top": (LARGEST if up else SMALLEST)[vertical],
+            "bottom": (SMALLEST if up else LARGEST)[vertical],
+        }
+
+
+PLANES: Final[dict[str, Plane]] = {
+    "axial": Plane("axial", (0, 1, 2), ("away", "down", "right")),
+    "coronal": Plane("coronal", (1, 0, 2), ("away", "up", "right")),
+    "sagittal": Plane("sagittal", (2, 0, 1), ("towards", "up", "right")),
+}
+
+
+def plane_of(order: tuple[int, ...]) -> Plane:
+    """The plane whose cut axis comes first in `order`; axial for anything else."""
+    return next((plane for plane in PLANES.values() if plane.order[0] == order[0]), PLANES["axial"])
+
+
+def cut(
+    array: npt.NDArray[Any], grid: Grid, plane: Plane, point_mm: Point, *, slab_mm: float = 0.0
+) -> npt.NDArray[Any]:
+    """The picture of one plane through a point: row 0 is the top, column 0 the left.
+
+    Args:
+        array: (z, y, x) on `grid`, an upright grid.
+        point_mm: LPS mm; outside the grid the nearest slice is taken.
+        slab_mm: the maximum over a slab of this thickness around the point; 0 for one slice.
+
+    Returns:
+        2D; a view of `array` for a single slice.
+    """
+    through = plane.order[0]
+    last = grid.shape[through] - 1
+    middle = float(grid.to_index(point_mm)[through])
+    half = slab_mm / 2 / grid.spacing_mm[through]
+    first = int(np.clip(np.rint(middle - half), 0, last))
+    stop = int(np.clip(np.rint(middle + half), 0, last)) + 1
+    block = np.moveaxis(array, plane.order, (0, 1, 2))[first:stop]
+    picture = block[0] if stop - first == 1 else block.max(axis=0)
+    if plane.orientation[1] == "up":
+        picture = picture[::-1]
+    return picture if plane.orientation[2] == "right" else picture[:, ::-1]
+
+
+def to_picture(grid: Grid, plane: Plane, point_mm: Point) -> tuple[float, float]:
+    """(row, column) in the picture of `cut`, not rounded, of an LPS point."""
+    index = grid.to_index(point_mm)
+    _, vertical, horizontal = plane.order
+    row, column = float(index[vertical]), float(index[horizontal])
+    if plane.orientation[1] == "up":
+        row = grid.shape[vertical] - 1 - row
+    if plane.orientation[2] == "left":
+        column = grid.shape[horizontal] - 1 - column
+    return row, column
+
+
+def from_picture(grid: Grid, plane: Plane, row: float, column: float, point_mm: Point) -> Point:
+    """The LPS point at (row, column) of the picture; the coordinate across the plane stays that of `point_mm`."""
+    index = np.array(grid.to_index(point_mm))
+    _, vertical, horizontal = plane.order
+    index[vertical] = grid.shape[vertical] - 1 - row if plane.orientation[1] == "up" else row
+    index[horizontal] = grid.shape[horizontal] - 1 - column if plane.orientation[2] == "left" else column
+    x, y, z = grid.to_mm(index)
+    return float(x), float(y), float(z)

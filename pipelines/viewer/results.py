@@ -1,0 +1,87 @@
+"""A result for the viewer: from a `CaseResult` in memory, or from the folder that `nodulus predict` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.errors import InputError
+from imaging.findings import Report
+from imaging.geometry import Grid
+
+if TYPE_CHECKING:
+    from imaging.outputs.case import CaseResult
+    from pipelines.viewer.session import Session
+
+Maps = dict[str, tuple[npt.NDArray[Any], Grid]]
+
+#: role -> file in a result folder, and whether its values are labels.
+MAP_FILES = {
+    "similarity": ("similarity.nii.gz", False),
+    "grad_cam": ("grad_cam.nii.gz", False),
+    "nodules": ("nodules.nii.gz", True),
+}
+
+
+def is_result_folder(path: Path) -> bool:
+    """Whether a folder holds a result of `nodulus predict`."""
+    return path.is_dir() and (path / "report.json").is_file()
+
+
+def read_report(folder: Path) -> Report:
+    """The report of a result folder.
+
+    Raises:
+        InputError: ``result.unreadable``.
+    """
+    from imaging.outputs.report_json import read
+
+    try:
+        return read(folder / "report.json")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"report.json is not a report of this version: {type(error).__name__}: {error}"
+        raise InputError("result.unreadable", message, where=folder) from error
+
+
+def read_maps(folder: Path) -> Maps:
+    """The maps that a result folder holds, each with its grid."""
+    from imaging.io.nifti import read_nifti
+
+    maps: Maps = {}
+    for role, (name, labels) in MAP_FILES.items():
+        if (folder / name).is_file():
+            volume = read_nifti(folder / name)
+            maps[role] = (volume.array.astype(np.uint8) if labels else volume.array, volume.grid)
+    return maps
+
+
+def show_folder(session: Session, folder: Path) -> None:
+    """Take the result in `folder`, with every decision that was made on it.
+
+    Raises:
+        InputError: ``result.unreadable``; ``result.other_series`` if it belongs to another CT.
+    """
+    report = read_report(folder)
+    if report.seriesuid != session.volume.seriesuid:
+        raise InputError(
+            "result.other_series",
+            f"the result belongs to series {report.seriesuid}, the CT is {session.volume.seriesuid}",
+            where=folder,
+        )
+    session.set_result(report, read_maps(folder), folder=folder)
+
+
+def show_result(session: Session, result: CaseResult, *, folder: Path | None = None) -> None:
+    """Take a result that is in memory."""
+    grid = result.volume.grid
+    maps: Maps = {"nodules": (result.nodules, grid)}
+    if result.lungs is not None:
+        maps["lungs"] = (result.lungs.labels, result.lungs.grid)
+    if result.grad_cam is not None:
+        maps["grad_cam"] = (result.grad_cam, grid)
+    if result.similarity is not None:
+        maps["similarity"] = (result.similarity, grid)
+    session.set_result(result.report, maps, folder=folder)

@@ -1,0 +1,195 @@
+"""A reader's decisions: one event a line in a file that only grows, and the findings that follow from them.
+
+Nothing is overwritten: a correction is another event, an undo names the event it takes back, and the AI's own result
+stays as it was. The state of a review is what its file says when replayed, so a crash loses nothing that was saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from imaging.errors import InputError, Notice, OutputError
+from imaging.findings import Finding
+
+FILE_NAME: Final = "review.jsonl"
+SCHEMA_VERSION: Final = 1
+
+State = Literal["undecided", "accepted", "rejected"]
+Action = Literal["accept", "reject", "edit", "add", "comment", "undo"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One decision: what, on which finding, by whom, when; an ``undo`` names the event it takes back in `values`."""
+
+    action: Action
+    seriesuid: str
+    reviewer: str
+    finding: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    event: str = field(default_factory=lambda: uuid.uuid4().hex)
+    schema: int = SCHEMA_VERSION
+
+    def to_line(self) -> bytes:
+        """The event as one line of JSON."""
+        return (json.dumps(asdict(self), ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A finding as it stands after all decisions.
+
+    Args:
+        finding: with the reader's centre and diameter, if they were edited.
+        original: as the AI reported it; None for one that the reader added.
+        state: what was decided; an added finding is accepted.
+        comment, reviewer, time: of the last event that says so.
+    """
+
+    finding: Finding
+    original: Finding | None
+    state: State = "undecided"
+    comment: str = ""
+    reviewer: str = ""
+    time: str = ""
+
+    @property
+    def edited(self) -> bool:
+        """Whether the reader moved or measured it."""
+        return self.original is not None and self.original != self.finding
+
+
+def replay(findings: Iterable[Finding], events: Iterable[Event]) -> tuple[Reviewed, ...]:
+    """The findings after all events, the AI's first, then added ones; events on unknown findings change nothing."""
+    events = tuple(events)
+    undone = {event.values["event"] for event in events if event.action == "undo"}
+    table = {finding.tracking_uid: Reviewed(finding, finding) for finding in findings}
+    for event in events:
+        if event.event in undone or event.action == "undo":
+            continue
+        if event.action == "add":
+            table[event.finding] = Reviewed(_added(event, len(table) + 1), None)
+        if event.finding in table:
+            table[event.finding] = _after(table[event.finding], event)
+    return tuple(table.values())
+
+
+def _added(event: Event, number: int) -> Finding:
+    x, y, z = event.values["centre_mm"]
+    return Finding(
+        number=number,
+        tracking_uid=event.finding,
+        centre_mm=(float(x), float(y), float(z)),
+        score=1.0,
+        logit=0.0,
+        diameter_mm=event.values.get("diameter_mm"),
+    )
+
+
+def _after(row: Reviewed, event: Event) -> Reviewed:
+    row = replace(row, reviewer=event.reviewer, time=event.time)
+    if event.action in ("accept", "add"):
+        return replace(row, state="accepted")
+    if event.action == "reject":
+        return replace(row, state="rejected")
+    if event.action == "comment":
+        return replace(row, comment=str(event.values["text"]))
+    changes = dict(event.values)
+    if "centre_mm" in changes:
+        x, y, z = changes["centre_mm"]
+        changes["centre_mm"] = (float(x), float(y), float(z))
+    return replace(row, finding=replace(row.finding, **changes), state="accepted")
+
+
+class ReviewLog:
+    """The append-only file of one result's review.
+
+    Args:
+        path: the file; made with the first event. None keeps everything in `unsaved` until `move_to`.
+        seriesuid: of the CT; events of another series are refused.
+
+    Raises:
+        InputError: ``review.other_series`` if the file belongs to another CT.
+    """
+
+    def __init__(self, path: Path | None, seriesuid: str) -> None:
+        self.path = path
+        self.seriesuid = seriesuid
+        self.unsaved: tuple[Event, ...] = ()
+        self.notices: tuple[Notice, ...] = ()
+        self.events: tuple[Event, ...] = self._load() if path is not None and path.exists() else ()
+
+    def _load(self) -> tuple[Event, ...]:
+        assert self.path is not None
+        events: dict[str, Event] = {}  # by id: a write that failed half-way is written again as a whole
+        torn: list[str] = []
+        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
+            try:
+                event = Event(**json.loads(line))
+                events[event.event] = event
+            except (ValueError, TypeError):
+                torn += [str(number)] if line.strip() else []
+        other = next((e.seriesuid for e in events.values() if e.seriesuid != self.seriesuid), None)
+        if other is not None:
+            raise InputError(
+                "review.other_series",
+                f"the decisions belong to series {other}, the CT is {self.seriesuid}",
+                where=self.path,
+            )
+        if torn:
+            self.notices = (Notice("review.torn_line", f"line {', '.join(torn)} of {FILE_NAME} is not a whole event"),)
+        return tuple(events.values())
+
+    def append(self, event: Event) -> None:
+        """Take one event and bring it, and any unsaved before it, to the disk before returning.
+
+        Raises:
+            OutputError: ``review.unwritten``; the event stays in `unsaved` and the next `append` or `save` tries again.
+        """
+        self.events += (event,)
+        self.unsaved += (event,)
+        self.save()
+
+    def save(self) -> None:
+        """Write what is still unsaved.
+
+        Raises:
+            OutputError: ``review.unwritten`` if there is no place for it or the disk refuses.
+        """
+        if not self.unsaved:
+            return
+        if self.path is None:
+            raise OutputError("review.unwritten", f"{len(self.unsaved)} decisions have no folder to be written to")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _append(self.path, b"".join(event.to_line() for event in self.unsaved))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = f"{len(self.unsaved)} decisions are not on the disk yet: {reason}"
+            raise OutputError("review.unwritten", message, where=self.path) from error
+        self.unsaved = ()
+
+    def last_standing(self) -> Event | None:
+        """The last event that was not taken back, which is what an undo takes back."""
+        undone = {event.values["event"] for event in self.events if event.action == "undo"}
+        return next((e for e in reversed(self.events) if e.action != "undo" and e.event not in undone), None)
+
+
+def _append(path: Path, lines: bytes) -> None:
+    """Append whole lines and wait for the disk; a line torn by an earlier crash is closed first."""
+    with path.open("ab+") as stream:
+        if stream.seek(0, os.SEEK_END) > 0:
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                lines = b"\n" + lines
+        stream.write(lines)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,240 @@
+"""One reading session, without a window: a CT, what was found in it, where the reader is, and what was decided.
+
+Every widget shows this model and calls its methods; none holds state of its own. Points are LPS millimetres.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.errors import Notice
+from imaging.findings import Point, Report
+from imaging.geometry import Grid, Volume
+from imaging.geometry.upright import upright_array, upright_volume
+from imaging.preprocessing.windows import WINDOWS
+from pipelines.viewer.planes import Plane
+from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, replay
+
+SLABS_MM = (0.0, 5.0, 10.0, 15.0)
+OPACITIES = (0.25, 0.5, 0.8, 0.0)
+
+
+class Session:
+    """The state of one reading session; `subscribe` tells what changed.
+
+    What changes is named by a word: ``point``, ``selection``, ``findings``, ``window``, ``slab``,
+    ``opacity``, ``ai``, ``maps``.
+
+    Args:
+        volume: the CT as it was read.
+        reviewer: the name that decisions are signed with.
+    """
+
+    def __init__(self, volume: Volume, *, reviewer: str = "") -> None:
+        self.volume = volume
+        self.shown = upright_volume(volume)
+        self.reviewer = reviewer
+        self.report: Report | None = None
+        self.folder: Path | None = None
+        self.maps: dict[str, npt.NDArray[Any]] = {}
+        self.log = ReviewLog(None, volume.seriesuid)
+        self.findings: tuple[Reviewed, ...] = ()
+        self.selected: str | None = None
+        self.point_mm: Point = self.grid.centre_mm
+        self.window: tuple[float, float] = WINDOWS["lung"]
+        self.inverted = False
+        self.slab_mm = 0.0
+        self.opacity = 0.5
+        self.ai_shown = True
+        self._highest: dict[str, float] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that is shown: along (z, y, x), orthogonal."""
+        return self.shown.grid
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Every repair and doubt of the input and of the result, each once."""
+        said = self.shown.warnings + (self.report.notices if self.report else ()) + self.log.notices
+        return tuple(dict.fromkeys(said))
+
+    def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call `listener` with the word for each change; returns what ends the subscription."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def _tell(self, *changes: str) -> None:
+        for change in changes:
+            for listener in tuple(self._listeners):
+                listener(change)
+
+    # --- the result -------------------------------------------------------------------------------------------------
+    def set_result(
+        self, report: Report, maps: Mapping[str, tuple[npt.NDArray[Any], Grid]], *, folder: Path | None = None
+    ) -> None:
+        """Take a result: its report, its maps with their grids (any orientation), and the folder its review lives in.
+
+        Raises:
+            InputError: ``review.other_series`` if the folder's decisions belong to another CT.
+        """
+        log = ReviewLog(None if folder is None else folder / FILE_NAME, self.volume.seriesuid)
+        self.maps = {name: self._on_shown_grid(array, grid) for name, (array, grid) in maps.items()}
+        self.report, self.folder, self.log = report, folder, log
+        self._highest = {}
+        self.selected = None
+        self._replay()
+        self._tell("maps", "findings", "selection")
+
+    def _on_shown_grid(self, array: npt.NDArray[Any], grid: Grid) -> npt.NDArray[Any]:
+        from imaging.geometry.resample import resample_array
+
+        order: Any = 0 if np.issubdtype(array.dtype, np.integer) or array.dtype == bool else 1
+        upright, upright_grid = upright_array(array, grid, order=order)
+        if upright_grid.same_as(self.grid, tolerance_mm=0.1):
+            return upright
+        return resample_array(upright, upright_grid, self.grid, order=order)
+
+    def _replay(self) -> None:
+        rows = replay(self.report.findings if self.report else (), self.log.events)
+        self.findings = tuple(sorted(rows, key=lambda row: (row.original is None, -row.finding.score)))
+
+    # --- where the reader is ----------------------------------------------------------------------------------------
+    def go_to(self, point_mm: Point) -> None:
+        """Put the crosshair at a point; it stays inside the voxels of the CT."""
+        index = np.clip(self.grid.to_index(point_mm), 0, np.asarray(self.grid.shape) - 1)
+        x, y, z = (float(value) for value in self.grid.to_mm(index))
+        if np.allclose((x, y, z), self.point_mm, atol=1e-6):
+            return
+        self.point_mm = (x, y, z)
+        self._tell("point")
+
+    def select(self, tracking_uid: str | None) -> None:
+        """Select a finding and put the crosshair on it."""
+        self.selected = tracking_uid
+        row = self.current
+        if row is not None:
+            self.go_to(row.finding.centre_mm)
+        self._tell("selection")
+
+    @property
+    def current(self) -> Reviewed | None:
+        """The selected finding."""
+        return next((row for row in self.findings if row.finding.tracking_uid == self.selected), None)
+
+    def step(self, by: int) -> None:
+        """Select the next (1) or previous (-1) finding of the list, round and round."""
+        if not self.findings:
+            return
+        uids = [row.finding.tracking_uid for row in self.findings]
+        at = uids.index(self.selected) if self.selected in uids else (-1 if by > 0 else 0)
+        self.select(uids[(at + by) % len(uids)])
+
+    def finding_at(self, point_mm: Point, *, within_mm: float = 3.0) -> Reviewed | None:
+        """The finding whose ball, `within_mm` wider, holds the point; the nearest of several."""
+        near = [(float(np.linalg.norm(np.subtract(row.finding.centre_mm, point_mm))), row) for row in self.findings]
+        near = [(d, row) for d, row in near if d <= (row.finding.diameter_mm or 6.0) / 2 + within_mm]
+        return min(near, key=lambda pair: pair[0])[1] if near else None
+
+    def readout(self, point_mm: Point, plane: Plane) -> str:
+        """``HU −612 · LPS (x, y, z) mm · slice i/n``, slices counted from 1 at the low end of the axis that is cut."""
+        index = np.rint(self.grid.to_index(point_mm)).astype(int)
+        place = "LPS ({:.1f}, {:.1f}, {:.1f}) mm".format(*point_mm)
+        through = plane.order[0]
+        where = f"{place} · slice {index[through] + 1}/{self.grid.shape[through]}"
+        if not self.grid.contains(point_mm):
+            return f"outside · {place}".replace("-", "−")
+        value = float(self.shown.array[tuple(index)])
+        return f"{'HU' if self.shown.is_hu else 'value'} {value:.0f} · {where}".replace("-", "−")
+
+    # --- how it is shown --------------------------------------------------------------------------------------------
+    def set_window(self, centre_hu: float, width_hu: float) -> None:
+        """Set the grey window; a width under 1 HU is taken as 1."""
+        self.window = (float(centre_hu), max(1.0, float(width_hu)))
+        self._tell("window")
+
+    @property
+    def window_name(self) -> str:
+        """The preset in use, or nothing."""
+        return next((name for name, window in WINDOWS.items() if tuple(window) == self.window), "")
+
+    def invert(self) -> None:
+        """Turn black into white and back."""
+        self.inverted = not self.inverted
+        self._tell("window")
+
+    def next_slab(self) -> None:
+        """Go through the slab thicknesses."""
+        self.slab_mm = SLABS_MM[(SLABS_MM.index(self.slab_mm) + 1) % len(SLABS_MM)]
+        self._tell("slab")
+
+    def next_opacity(self) -> None:
+        """Go through the opacities of the heat maps."""
+        self.opacity = OPACITIES[(OPACITIES.index(self.opacity) + 1) % len(OPACITIES)]
+        self._tell("opacity")
+
+    def toggle_ai(self) -> None:
+        """Hide what the AI drew, or show it again."""
+        self.ai_shown = not self.ai_shown
+        self._tell("ai")
+
+    def highest(self, role: str) -> float:
+        """The largest value of a map, never 0; looked up once."""
+        if role not in self._highest:
+            self._highest[role] = max(1e-6, float(np.nanmax(self.maps[role])))
+        return self._highest[role]
+
+    # --- decisions --------------------------------------------------------------------------------------------------
+    def decide(self, action: Action, *, finding: str | None = None, **values: Any) -> None:
+        """Record one decision on the selected (or the named) finding and bring it to the disk.
+
+        Raises:
+            OutputError: ``review.unwritten`` after the decision was taken in memory; it is in `log.unsaved`.
+        """
+        uid = finding or self.selected
+        if uid is None:
+            return
+        event = Event(action, self.volume.seriesuid, self.reviewer, uid, values)
+        try:
+            self.log.append(event)
+        finally:
+            self._replay()
+            self._tell("findings")
+
+    def add_missed(self, *, diameter_mm: float | None = None) -> None:
+        """Mark a nodule that the AI missed at the crosshair, and select it."""
+        uid = f"2.25.{uuid.uuid4().int}"
+        try:
+            self.decide("add", finding=uid, centre_mm=list(self.point_mm), diameter_mm=diameter_mm)
+        finally:
+            self.select(uid)
+
+    def undo(self) -> None:
+        """Take back the last decision that still stands (with an event of its own)."""
+        last = self.log.last_standing()
+        if last is not None:
+            self.decide("undo", finding=last.finding, event=last.event)
+
+    @property
+    def undecided(self) -> int:
+        """How many findings nobody has decided on."""
+        return sum(row.state == "undecided" for row in self.findings)
+
+    @property
+    def banner(self) -> str:
+        """What must stay visible: whether a person has looked at what the AI says."""
+        if self.report is None and not self.findings:
+            return "no AI result"
+        if not self.findings:
+            return "AI found nothing above its threshold, not reviewed: this does not mean healthy"
+        total = len(self.findings)
+        if self.undecided:
+            return f"AI, not reviewed: {self.undecided} of {total} findings undecided"
+        return f"all {total} findings reviewed"
