@@ -1,0 +1,429 @@
+"""One DICOM file up to its pixel data: which image it holds, where, in which encoding. No pixel is read here.
+
+A header becomes `DicomFile`: attribute keywords with their values as text, whatever the encoding was (``\\`` between
+values, as in the file), and the place of the pixel data. A `Slice` is one image plane: one for an ordinary CT, one for
+each frame of an enhanced one (`imaging.io.dicom_multiframe`), so everything after this module treats both alike.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any, BinaryIO
+
+from imaging.errors import InputError
+from imaging.io.entries import Entry
+
+IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+NATIVE_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED})
+
+#: What is read first; few headers of single images are longer.
+FIRST_BYTES = 16 * 2**10
+#: A header beyond this is no CT's (an enhanced one of 3,000 frames has about 10 MB).
+_HEADER_BYTES = 256 * 2**20
+
+_PIXEL_TAGS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+
+#: The attributes of text that are read, by tag.
+TEXT_TAGS = {
+    0x00080008: "ImageType",
+    0x00080016: "SOPClassUID",
+    0x00080018: "SOPInstanceUID",
+    0x00080020: "StudyDate",
+    0x00080022: "AcquisitionDate",
+    0x0008002A: "AcquisitionDateTime",
+    0x00080032: "AcquisitionTime",
+    0x00080060: "Modality",
+    0x00080070: "Manufacturer",
+    0x0008103E: "SeriesDescription",
+    0x00100020: "PatientID",
+    0x00100021: "IssuerOfPatientID",
+    0x00180010: "ContrastBolusAgent",
+    0x00180050: "SliceThickness",
+    0x00180060: "KVP",
+    0x00181060: "TriggerTime",
+    0x00181100: "ReconstructionDiameter",
+    0x00181210: "ConvolutionKernel",
+    0x00189241: "NominalPercentageOfCardiacPhase",
+    0x0020000D: "StudyInstanceUID",
+    0x0020000E: "SeriesInstanceUID",
+    0x00200012: "AcquisitionNumber",
+    0x00200013: "InstanceNumber",
+    0x00200032: "ImagePositionPatient",
+    0x00200037: "ImageOrientationPatient",
+    0x00200052: "FrameOfReferenceUID",
+    0x00200100: "TemporalPositionIdentifier",
+    0x00204000: "ImageComments",
+    0x00280004: "PhotometricInterpretation",
+    0x00280008: "NumberOfFrames",
+    0x00280030: "PixelSpacing",
+    0x00281052: "RescaleIntercept",
+    0x00281053: "RescaleSlope",
+    0x00281054: "RescaleType",
+    0x00282110: "LossyImageCompression",
+}
+#: The attributes of 16-bit numbers that are read; signed ones are taken as the bits they are.
+NUMBER_TAGS = {
+    0x00280002: "SamplesPerPixel",
+    0x00280010: "Rows",
+    0x00280011: "Columns",
+    0x00280100: "BitsAllocated",
+    0x00280101: "BitsStored",
+    0x00280102: "HighBit",
+    0x00280103: "PixelRepresentation",
+    0x00280120: "PixelPaddingValue",
+    0x00280121: "PixelPaddingRangeLimit",
+}
+_MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS = 0x00283000, 0x52009229, 0x52009230
+_WANTED: list[Any] = [*TEXT_TAGS, *NUMBER_TAGS, _MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DicomFile:
+    """One DICOM file with an image in it.
+
+    Args:
+        entry: where its bytes are.
+        transfer_syntax: UID.
+        little_endian: byte order of its numbers.
+        tags: attribute keyword -> value as text; absent or empty attributes are left out.
+        dataset_at: byte at which the data set begins.
+        pixels_at: bytes from there to the first byte of the pixel data's value (after inflating, if deflated); None if
+            the file has no pixel data.
+        pixel_bytes: declared length of the value; None if undefined (encapsulated).
+        pixel_keyword: ``PixelData``, ``FloatPixelData`` ...
+        has_preamble: whether it begins as PS3.10 asks.
+    """
+
+    entry: Entry
+    transfer_syntax: str
+    little_endian: bool
+    tags: Mapping[str, str]
+    dataset_at: int
+    pixels_at: int | None
+    pixel_bytes: int | None
+    pixel_keyword: str = "PixelData"
+    has_preamble: bool = True
+
+    @property
+    def name(self) -> str:
+        """The file's name within its source."""
+        return self.entry.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """One image plane: a file, the number of the frame in it (from 0), and the plane's attributes as text."""
+
+    file: DicomFile
+    tags: Mapping[str, str]
+    frame: int = 0
+    frame_number: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file, and the frame if it has several."""
+        return self.file.name if self.frame_number is None else f"{self.file.name}#{self.frame_number}"
+
+    def get(self, keyword: str) -> str:
+        """The attribute as text; empty if it is absent."""
+        return self.tags.get(keyword, "")
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
+        """The attribute as `count` finite numbers.
+
+        Raises:
+            InputError: ``dicom.missing`` if it is absent, ``dicom.value`` if it is anything else.
+        """
+        text = self.tags.get(keyword, "")
+        if not text:
+            raise InputError("dicom.missing", f"{keyword} is missing", where=self.name)
+        try:
+            values = tuple(float(part) for part in text.split("\\"))
+        except ValueError:
+            values = ()
+        if len(values) != count or not all(abs(value) < 1e30 for value in values):
+            raise InputError(
+                "dicom.value", f"{keyword} is {text!r} where {count} finite number(s) are due", where=self.name
+            )
+        return values
+
+    def whole(self, keyword: str) -> int:
+        """The attribute as a whole number; raises like `numbers`."""
+        (value,) = self.numbers(keyword, 1)
+        if value != int(value):
+            raise InputError("dicom.value", f"{keyword} is {value} where a whole number is due", where=self.name)
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What one entry turned out to be.
+
+    Args:
+        slices: its image planes; empty if it is no image.
+        tags: what identifies it (SOP class, series ...), as far as it was read.
+        problem: why a file that begins as DICOM cannot be used, or None.
+    """
+
+    slices: tuple[Slice, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    problem: InputError | None = None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How a file begins: its file meta information."""
+
+    tags: Mapping[int, str]
+    dataset_at: int
+    has_preamble: bool
+
+
+def read_header(entry: Entry, head: bytes) -> Header | None:
+    """What a file is, from its header alone; None if it is not DICOM.
+
+    Never raises for a damaged file: `Header.problem` holds the refusal, so that a listing can go on.
+
+    Args:
+        entry: the file.
+        head: its first `FIRST_BYTES` bytes.
+    """
+    if not head and not entry.name.casefold().endswith((".dcm", ".ima", ".dicom")):
+        return None
+    try:
+        start = _read_start(head, entry)
+        return None if start is None else _read(entry, head, start)
+    except InputError as error:
+        return Header(problem=error) if head[128:132] == b"DICM" or len(head) < 132 else None
+
+
+def damaged(message: str, where: str) -> InputError:
+    """The refusal of a file that is cut short or malformed."""
+    return InputError("dicom.damaged", message, where=where)
+
+
+def _read_start(head: bytes, entry: Entry) -> _Start | None:
+    if head[128:132] == b"DICM":
+        return _read_meta(head, 132, entry)
+    if len(head) < 132 and not head.strip(b"\0"):
+        raise damaged(f"the file ends after {len(head)} bytes, before the DICOM prefix", entry.name)
+    if head[:2] == b"\x02\0" and head[4:6].isalpha():
+        return replace(_read_meta(head, 0, entry), has_preamble=False)
+    return _without_preamble(head)
+
+
+def _without_preamble(head: bytes) -> _Start | None:
+    """A bare data set: it must begin with a short element of group 0008."""
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    little, big = head[:2] == b"\x08\0", head[:2] == b"\0\x08"
+    if len(head) < 16 or not (little or (big and explicit)):
+        return None
+    if not explicit and int.from_bytes(head[4:8], "little") > 1024:
+        return None
+    syntax = EXPLICIT_BIG if big else EXPLICIT_LITTLE if explicit else IMPLICIT_LITTLE
+    return _Start({0x00020010: syntax}, 0, False)
+
+
+def _read_meta(head: bytes, at: int, entry: Entry) -> _Start:
+    """The file meta information (group 0002), which is explicit little endian in every file."""
+    tags: dict[int, str] = {}
+    while head[at : at + 2] == b"\x02\0":
+        long_form = head[at + 4 : at + 6] in (b"OB", b"OW", b"UN", b"UT", b"SQ")
+        value_at = at + (12 if long_form else 8)
+        length = int.from_bytes(head[at + 8 : at + 12] if long_form else head[at + 6 : at + 8], "little")
+        element = int.from_bytes(head[at + 2 : at + 4], "little")
+        tags[0x00020000 | element] = _text(head[value_at : value_at + length])
+        at = value_at + length
+    if at > len(head) or (at == len(head) and at >= entry.size):
+        raise damaged("the file ends within its meta information", entry.name)
+    return _Start(tags, at, True)
+
+
+def _read(entry: Entry, head: bytes, start: _Start) -> Header | None:
+    syntax = start.tags.get(0x00020010, "") or _guess_syntax(head[start.dataset_at :])
+    meta = {"SOPClassUID": start.tags.get(0x00020002, ""), "SOPInstanceUID": start.tags.get(0x00020003, "")}
+    dataset, data, at = _parse(entry, head, start.dataset_at, syntax)
+    little = syntax != EXPLICIT_BIG
+    tags = {keyword: text for keyword, text in meta.items() if text} | _texts(dataset, little)
+    if not start.has_preamble and not {"SOPClassUID", "SeriesInstanceUID"} & tags.keys():
+        return None
+    file = DicomFile(entry, syntax, little, tags, start.dataset_at, None, None, has_preamble=start.has_preamble)
+    if at is None:
+        return _without_pixels(file)
+    return _image(_place_pixels(file, data, at), dataset)
+
+
+def _image(file: DicomFile, dataset: Any) -> Header:
+    try:
+        if SHARED_GROUPS in dataset or FRAME_GROUPS in dataset:
+            from imaging.io.dicom_multiframe import frame_slices
+
+            return Header(frame_slices(file, dataset), file.tags)
+        return Header((Slice(file, file.tags),), file.tags)
+    except InputError as error:
+        return Header(tags=file.tags, problem=error)
+
+
+def _without_pixels(file: DicomFile) -> Header:
+    """A report, a directory ... or an image that lost its end."""
+    from pydicom.uid import UID
+
+    kind = UID(file.tags.get("SOPClassUID", "")).name
+    if "Image Storage" in kind or {"Rows", "Columns"} & file.tags.keys():
+        tags = dict(file.tags)
+        if not {"InstanceNumber", "ImagePositionPatient", "Rows"} & tags.keys():
+            tags.pop("SeriesInstanceUID", None)  # the file may have ended within it
+        return Header(tags=tags, problem=damaged(f"the file ends before its pixel data ({kind})", file.name))
+    return Header(tags=file.tags)
+
+
+def _guess_syntax(data: bytes) -> str:
+    return EXPLICIT_LITTLE if data[4:6].isalpha() and data[4:6].isupper() else IMPLICIT_LITTLE
+
+
+def _parse(entry: Entry, head: bytes, start: int, syntax: str) -> tuple[Any, bytes, int | None]:
+    """The wanted elements, the bytes they were parsed from, and where in them the pixel data's element begins.
+
+    Reads no more than it takes: the beginning is parsed, and if the pixel data has not been reached, more of the file.
+    """
+    count = FIRST_BYTES
+    while True:
+        data = _beginning(entry, head, start, syntax, count)
+        dataset, at = _elements(data, syntax, entry)
+        if at is not None or len(data) < count - (0 if syntax == DEFLATED else start):
+            return dataset, data, at
+        if count >= _HEADER_BYTES:
+            raise InputError(
+                "input.too_large", f"more than {_HEADER_BYTES:,} bytes before the pixel data", where=entry.name
+            )
+        count *= 8
+
+
+def _beginning(entry: Entry, head: bytes, start: int, syntax: str, count: int) -> bytes:
+    """The first bytes of the data set: of the file's first `count`, or `count` inflated ones."""
+    if syntax != DEFLATED:
+        return (head if count <= len(head) else entry.head(count))[start:]
+    with open_dataset(entry, start, syntax) as stream:
+        return stream.read(count)
+
+
+def _elements(data: bytes, syntax: str, entry: Entry) -> tuple[Any, int | None]:
+    from pydicom.filereader import read_dataset
+
+    stream = BytesIO(data)
+    found: list[int] = []
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag in _PIXEL_TAGS:
+            found.append(tag)
+        return bool(found)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = read_dataset(
+                stream, syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG, stop_when=at_pixels, specific_tags=_WANTED
+            )
+    except Exception as error:  # pydicom raises what the bytes provoke: struct.error, KeyError, RecursionError ...
+        raise damaged(f"the header cannot be parsed ({type(error).__name__}: {error})", entry.name) from error
+    return dataset, stream.tell() if found else None
+
+
+def _place_pixels(file: DicomFile, data: bytes, at: int) -> DicomFile:
+    order = "little" if file.little_endian else "big"
+    tag = int.from_bytes(data[at : at + 2], order) << 16 | int.from_bytes(data[at + 2 : at + 4], order)  # type: ignore[arg-type]
+    explicit = data[at + 4 : at + 6] in (b"OB", b"OW", b"OF", b"OD", b"UN")
+    length_at = at + (8 if explicit else 4)
+    if len(data) < length_at + 4:
+        raise damaged("the file ends at the head of its pixel data", file.name)
+    length = int.from_bytes(data[length_at : length_at + 4], order)  # type: ignore[arg-type]
+    return replace(
+        file,
+        pixels_at=length_at + 4,
+        pixel_bytes=None if length == 0xFFFFFFFF else length,
+        pixel_keyword=_PIXEL_TAGS.get(tag, "PixelData"),
+    )
+
+
+def _texts(dataset: Any, little: bool) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for tag in dataset.keys():  # noqa: SIM118 - iterating a data set itself converts each element
+        number = int(tag)
+        element = dataset.get_item(tag)
+        if number == _MODALITY_LUT:
+            tags["ModalityLUTSequence"] = "present"
+        value = getattr(element, "value", None)
+        if not isinstance(value, bytes) or not value:
+            continue
+        if number in NUMBER_TAGS and element.VR not in ("IS", "DS"):
+            tags[NUMBER_TAGS[number]] = str(int.from_bytes(value[:4], "little" if little else "big"))
+        elif text := _text(value):
+            keyword = NUMBER_TAGS.get(number) or TEXT_TAGS.get(number)
+            if keyword:
+                tags[keyword] = text
+    return tags
+
+
+def _text(value: bytes) -> str:
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return "\\".join(part.strip(" \0") for part in text.split("\\")) if "\\" in text else text.strip(" \0")
+
+
+def open_dataset(entry: Entry, start: int, syntax: str) -> BinaryIO:
+    """The bytes of a data set from its first element on, inflated as they are read if the syntax is deflated."""
+    stream = entry.open()
+    stream.seek(start)
+    return _Inflated(stream, entry.name) if syntax == DEFLATED else stream  # type: ignore[return-value]
+
+
+class _Inflated:
+    """A raw deflate stream, read forwards; never more is inflated than was asked for."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream, self._name = stream, name
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def __enter__(self) -> _Inflated:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.close()
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def read(self, count: int) -> bytes:
+        """Exactly `count` bytes, or fewer if the stream ends there."""
+        pieces: list[bytes] = []
+        missing = count
+        while missing > 0 and not self._inflater.eof:
+            raw = self._inflater.unconsumed_tail or self._stream.read(2**16)
+            try:
+                piece = self._inflater.decompress(raw, missing)
+            except zlib.error as error:
+                raise damaged(f"the deflated data set is damaged ({error})", self._name) from error
+            if not raw and not piece:
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer as far as the stream goes."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 1) -> int:
+        """Skip `offset` bytes forwards."""
+        while offset > 0 and (piece := self.read(min(offset, 2**20))):
+            offset -= len(piece)
+        return offset
