@@ -1,0 +1,89 @@
+"""How a window's label meets its tokens: through the pooled logit only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+from imaging.models.network import NoduleNet, attention_of, attribute_pool, pool_tokens
+from imaging.models.prompts import NODULE, concepts
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each part of the loss counts."""
+
+    gate: float = 0.3
+    prompts: float = 0.3
+    attributes: float = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Sentences:
+    """One way to say each concept, drawn for a batch: present and absent, in the order of `concepts`."""
+
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> Sentences:
+        """Draw with a CPU generator."""
+
+        def one(options: tuple[str, ...]) -> str:
+            return options[int(torch.randint(0, len(options), (1,), generator=generator))]
+
+        table = concepts().values()
+        return cls(tuple(one(c.present) for c in table), tuple(one(c.absent) for c in table))
+
+
+def weak_loss(
+    net: NoduleNet, x: torch.Tensor, labels: torch.Tensor, sentences: Sentences, weights: LossWeights
+) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
+    """The loss of a batch and its parts.
+
+    Args:
+        net: in training mode.
+        x: (n, slices, h, w) normalised windows.
+        labels: (n, concepts) probabilities, NaN unknown; the first column is ``nodule``.
+        sentences: how each concept is said in this batch.
+        weights: of the parts.
+    """
+    features = net.vision.stem(x)
+    gate = pool_tokens(net.vision.gate_logits(features).float())
+    tokens = net.vision.encode(features)
+    present, absent = net.text.embed(sentences.present), net.text.embed(sentences.absent)
+    whole = concepts()[NODULE]
+    none = net.text.embed(whole.absent).mean(dim=0)
+    directions = torch.cat([net.text.embed(whole.present).mean(dim=0)[None], present]) - none
+    token_logits = net.logits_of(tokens, directions)
+    pooled = pool_tokens(token_logits)
+    nodule = labels[:, 0]
+    detect = cross_entropy(pooled[:, 0], nodule)
+    parts: dict[str, float | torch.Tensor] = {"nodule": detect.detach()}
+    loss = detect + weights.gate * cross_entropy(gate, nodule)
+    loss = loss + weights.prompts * _masked(pooled[:, 1:], prompt_targets(labels))
+    attended = attribute_pool(tokens, attention_of(token_logits[:, 0].detach()))
+    attribute = attended @ (present - absent)[1:].T * net.log_scale.exp()
+    known = labels[:, 1:].masked_fill((nodule < 0.5)[:, None], torch.nan)
+    attributes = _masked(attribute, known)
+    parts["attributes"] = attributes.detach()
+    return loss + weights.attributes * attributes, parts
+
+
+def prompt_targets(labels: torch.Tensor) -> torch.Tensor:
+    """What each prompt's pooled logit should say: (n, concepts) in and out, NaN where unknown.
+
+    A window without a nodule holds no nodule of any kind; a window with one holds the kinds that it was labelled with.
+    """
+    nodule = labels[:, :1]
+    kinds = torch.where(nodule < 0.1, torch.zeros_like(labels[:, 1:]), labels[:, 1:])
+    return torch.cat([nodule, kinds], dim=1)
+
+
+def _masked(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross entropy where the target is known, each column weighing the same."""
+    known = ~targets.isnan()
+    raw = cross_entropy(logits, targets.nan_to_num(nan=0.0), reduction="none") * known
+    return (raw.sum(dim=0) / known.sum(dim=0).clamp(min=1)).mean()
