@@ -89,7 +89,7 @@ def make_ct(folder: Path, *, seed: int = SEED) -> list[PlantedNodule]:
 def match(
     findings: Sequence[Finding], truth: Sequence[PlantedNodule]
 ) -> tuple[tuple[Finding | None, ...], tuple[Finding, ...]]:
-    """LUNA16's rule: a mark hits a nodule within its radius; the most suspicious one counts, others on it are neither."""
+    """LUNA16's rule: a mark hits a nodule within its radius; the best one counts, others on it are neither."""
     found: list[Finding | None] = []
     used: set[int] = set()
     for nodule in truth:

@@ -20,7 +20,7 @@ from imaging.io import SeriesInfo, list_series, read_volume
 from imaging.provenance import Provenance, creation_time, library_versions, software_version
 from pipelines.progress import OnStage, part_of
 from pipelines.result_folder import result_folder
-from pipelines.series_choice import Choice, choose_series, name_of, rejected
+from pipelines.series_choice import Choice, choose_series, rejected
 
 if TYPE_CHECKING:
     from imaging.localization import Localization
@@ -220,7 +220,7 @@ def _read(path: str | Path, info: SeriesInfo, on_stage: OnStage | None) -> tuple
 
     if on_stage:
         on_stage("read", 0, 1)
-    volume = read_volume(path, series=info)
+    volume = read_volume(path, series=info, on_progress=part_of(on_stage, "read"))
     if not volume.is_hu:
         doubts = "; ".join(notice.message for notice in volume.warnings) or "no rescale to Hounsfield units is stored"
         raise InputError("input.not_hu", doubts, where=path)
@@ -237,7 +237,7 @@ def _cut(info: SeriesInfo, less: Lungs, more: Lungs) -> RejectedSeries:
 def _all_losers(choice: Choice, won: SeriesInfo, tried: Iterable[RejectedSeries]) -> tuple[RejectedSeries, ...]:
     """Every series but the chosen one, once, with the reason that counted."""
     by_name = {row.seriesuid: row for row in choice.rejected} | {row.seriesuid: row for row in tried}
-    by_name.pop(name_of(won), None)
+    by_name.pop(won.name, None)
     return tuple(by_name.values())
 
 

@@ -113,20 +113,19 @@ def choose_series(
     usable = [info for info in pool if info.usable]
     if not usable:
         raise _none_usable(pool, where)
-    if len({info.patient_key for info in usable}) > 1:
-        patients = len({info.patient_key for info in usable})
-        raise InputError("series.several_patients", f"series of {patients} patients", where=where)
+    people = {_person(info) for info in usable}
+    if len(people) > 1:
+        unnamed = sum(not info.patient_key for info in usable)
+        doubt = f"; {unnamed} of them do not say whose they are" if unnamed else ""
+        raise InputError(
+            "series.several_patients", f"{len(usable)} series of {len(people)} patients{doubt}", where=where
+        )
     return _ranked(pool, usable)
-
-
-def name_of(info: SeriesInfo) -> str:
-    """What `series` must be to name exactly this one."""
-    return f"{info.seriesuid}#{info.group}" if info.group else info.seriesuid
 
 
 def rejected(info: SeriesInfo, code: str, reason: str) -> RejectedSeries:
     """The row of the report for a series that was not analysed."""
-    return RejectedSeries(name_of(info), info.description or "", code, reason)
+    return RejectedSeries(info.name, info.description or "", code, reason)
 
 
 def _ranked(pool: Sequence[SeriesInfo], usable: Sequence[SeriesInfo]) -> Choice:
@@ -148,6 +147,11 @@ def _ranked(pool: Sequence[SeriesInfo], usable: Sequence[SeriesInfo]) -> Choice:
     return Choice(tuple(ranked), tuple(losers), sentence)
 
 
+def _person(info: SeriesInfo) -> str:
+    """Whose series it is; one study is one person's, and a file that says nothing is nobody's but its own."""
+    return info.patient_key or info.study_instance_uid or info.name
+
+
 def _named(pool: Sequence[SeriesInfo], series: str, where: str | Path | None) -> Choice:
     uid, _, group = series.partition("#")
     named = [info for info in pool if info.seriesuid == uid and group in ("", info.group)]
@@ -155,10 +159,10 @@ def _named(pool: Sequence[SeriesInfo], series: str, where: str | Path | None) ->
         raise UsageError("series.unknown", f"no series {series}", where=where)
     if not any(info.usable for info in named):
         first = named[0]
-        raise InputError("series.none_usable", f"series {name_of(first)} is not usable: {first.reason}", where=where)
+        raise InputError("series.none_usable", f"series {first.name} is not usable: {first.reason}", where=where)
     usable = [info for info in named if info.usable]
     if len(usable) > 1:
-        names = ", ".join(name_of(info) for info in usable)
+        names = ", ".join(info.name for info in usable)
         raise UsageError("series.unknown", f"{series} holds several volumes: {names}", where=where)
     others = [info for info in pool if info is not usable[0]]
     reason = "another series was asked for"
@@ -182,7 +186,7 @@ def _none_usable(pool: Sequence[SeriesInfo], where: str | Path | None) -> InputE
     scans = [info for info in pool if info.modality == "CT"] or list(pool)
     if len(scans) == 1 and scans[0].code in CODES:
         return InputError(scans[0].code, scans[0].reason or "", where=where)
-    reasons = [f"{info.modality or info.format} {name_of(info)}: {info.code}, {info.reason}" for info in pool]
+    reasons = [f"{info.modality or info.format} {info.name}: {info.code}, {info.reason}" for info in pool]
     more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     return InputError(
         "series.none_usable", "; ".join(reasons[:5]) + more if reasons else "no series in it", where=where

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from imaging.errors import ImagingError, InputError, UsageError
 from imaging.io import SeriesInfo, list_series
-from imaging.io.atomic import TEMPORARY_PREFIX
 
 #: The rule in words, for docs/cli.md.
 RULE: Final = (
@@ -20,6 +19,9 @@ RULE: Final = (
     "DICOM files directly in the input folder are cases too; where one of these holds several studies, each study with "
     "a CT is a case of its own, its name followed by the first eight digits of the hash of its study UID"
 )
+
+#: The tables over all cases; no case folder may have such a name.
+TABLES: Final = ("findings.csv", "failures.csv", "cases.csv")
 
 #: Files that are a case by themselves.
 CASE_SUFFIXES: Final = (".zip", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
@@ -123,7 +125,12 @@ def _study_case(name: str, path: Path, study: str, infos: Iterable[SeriesInfo]) 
 
 
 def _voxels(infos: Iterable[SeriesInfo]) -> int:
-    return max(((i.rows or 0) * (i.columns or 0) * i.instances for i in infos if i.usable), default=0)
+    return max((_voxels_of(info) for info in infos if info.usable), default=0)
+
+
+def _voxels_of(info: SeriesInfo) -> int:
+    slices = round(info.extent_mm / info.slice_spacing_mm) if info.extent_mm and info.slice_spacing_mm else 0
+    return (info.rows or 0) * (info.columns or 0) * max(slices, info.instances)
 
 
 def _stem(path: Path) -> str:
@@ -155,5 +162,5 @@ def _with_unique_names(cases: Sequence[Case]) -> list[Case]:
 
 
 def _safe(name: str) -> str:
-    name = re.sub(r"[^\w.+=@-]+", "_", name).strip(".")[:120] or "case"
-    return f"case{name}" if name.startswith(TEMPORARY_PREFIX) else name
+    name = re.sub(r"[^\w.+=@-]+", "_", name).strip("._-")[:120] or "case"
+    return f"{name}-case" if name in TABLES else name

@@ -25,7 +25,6 @@ Status = Literal["planned", "running", "done", "refused", "failed"]
 
 #: Everything a batch writes beside the case folders.
 HIDDEN: Final = ".nodulus"
-TABLES: Final = ("findings.csv", "failures.csv", "cases.csv")
 _SCHEMA: Final = 1
 
 

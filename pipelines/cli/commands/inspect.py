@@ -24,14 +24,14 @@ def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice())
     """
     from imaging.io import list_series
     from pipelines.exit_codes import Exit, exit_code_of
-    from pipelines.series_choice import choose_series, name_of
+    from pipelines.series_choice import choose_series
 
     infos = list_series(path)
     result: dict[str, Any] = {"path": str(path), "series": [info.to_json() for info in infos], "chosen": None}
     code = Exit.OK
     try:
         choice = choose_series(infos, series=series, where=path)
-        result["chosen"] = name_of(choice.ranked[0])
+        result["chosen"] = choice.ranked[0].name
         result["choice"] = choice.sentence
         result["rejected"] = [row.to_json() for row in choice.rejected]
         result["volume"] = _volume(path, choice.ranked[0])
