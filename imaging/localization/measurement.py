@@ -71,7 +71,7 @@ def occupancy(lesion: Lesion) -> Floats32:
     fractions = np.where(near, (lesion.patch.hu - np.float32(lung_hu)) / np.float32(lesion_hu - lung_hu), 0)
     # One noisy or calcified voxel of the rim must not count as several.
     fractions = np.clip(fractions, -0.5, 1.0 if lesion.ground_glass else 1.25).astype(np.float32)
-    fractions[_deeper_than(lesion, INSIDE_MM)] = 1
+    fractions[lesion.depth_mm >= INSIDE_MM] = 1
     return fractions
 
 
@@ -105,25 +105,17 @@ def _lung_around(lesion: Lesion) -> float:
     return float(np.median(lesion.patch.hu[ring])) if ring.sum() >= 100 else lesion.lung_hu
 
 
-def _deeper_than(lesion: Lesion, depth_mm: float) -> Mask:
-    from scipy import ndimage
-
-    depth = (ndimage.distance_transform_edt(np.pad(lesion.mask, 1))[1:-1, 1:-1, 1:-1] - 0.5) * lesion.patch.spacing_mm
-    deep: Mask = depth >= depth_mm
-    return deep
-
-
 def _inside(lesion: Lesion) -> Mask:
     """The lesion without its blurred rim, or all of it where nothing would be left."""
-    deep = _deeper_than(lesion, INSIDE_MM + 0.25 * lesion.patch.slice_spacing_mm)
+    deep: Mask = lesion.depth_mm >= INSIDE_MM + 0.25 * lesion.patch.slice_spacing_mm
     return deep if deep.sum() >= 8 else lesion.mask
 
 
 def _core_hu(lesion: Lesion, near: Mask, lung_hu: float) -> float:
     """HU of the lesion free of blur."""
-    inside = _deeper_than(lesion, INSIDE_MM + 0.5 * lesion.patch.slice_spacing_mm)
+    inside = lesion.depth_mm >= INSIDE_MM + 0.5 * lesion.patch.slice_spacing_mm
     if lesion.ground_glass:  # of the shell: the denser core is inside anyway
-        inside = _deeper_than(lesion, INSIDE_MM) & ~_deeper_than(lesion, 2 * INSIDE_MM)
+        inside = (lesion.depth_mm >= INSIDE_MM) & (lesion.depth_mm < 2 * INSIDE_MM)
     if inside.sum() >= 8:
         return max(float(np.median(lesion.patch.hu[inside])), lung_hu + 50)
     seen = float(np.percentile(lesion.patch.hu[lesion.mask], 95))

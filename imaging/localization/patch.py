@@ -63,6 +63,14 @@ class Patch:
         distance: Floats32 = np.sqrt(a[:, None, None] + b[:, None] + c) * np.float32(self.spacing_mm)
         return distance
 
+    def cropped(self, box: tuple[slice, ...]) -> Patch:
+        """A part of the cube, each voxel at its place."""
+        affine = np.array(self.grid.affine)
+        affine[:3, 3] = self.grid.to_mm([s.start for s in box])
+        hu = self.hu[box].copy()
+        grid = Grid((hu.shape[0], hu.shape[1], hu.shape[2]), affine, self.grid.frame_of_reference_uid)
+        return Patch(grid, hu, self.lung[box].copy(), self.slice_spacing_mm)
+
 
 def canonical_axes(grid: Grid) -> Floats:
     """3 x 3: unit vectors in LPS, as columns, of the slice normal and of two in-plane axes at right angles.

@@ -10,6 +10,7 @@ Source: the opening follows J.-M. Kuhnigk et al., IEEE Trans Med Imaging 25 (200
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ Index = tuple[int, int, int]
 
 #: (half edge, voxel) in mm of the cubes that are tried; the next where a lesion reaches the cube's border.
 CUBES_MM = ((17.5, 0.7), (32.2, 0.92), (55.0, 1.25))
+#: What is kept around a lesion for measuring, mm.
+MARGIN_MM = 8.0
 #: Gaussian sigma before growing, mm: below the blur of any CT kernel, above a voxel's noise.
 SMOOTH_MM = 0.6
 #: The opening's radius as a fraction of the lesion's inscribed radius; the next where the result is not compact.
@@ -78,6 +81,11 @@ class Lesion:
         """Radius of the ball with as many voxels."""
         return float(np.cbrt(self.mask.sum() * 3 / (4 * np.pi)) * self.patch.spacing_mm)
 
+    @cached_property
+    def depth_mm(self) -> Floats32:
+        """How deep each voxel lies inside, 0 outside; the cube's border is no surface."""
+        return _depth_mm(self.mask, self.patch.spacing_mm)
+
     @property
     def compactness(self) -> float:
         """Inscribed radius over the radius of the ball of equal volume."""
@@ -97,8 +105,27 @@ def segment_lesion(volume: Volume, lungs: Lungs, seed_mm: Point) -> Lesion | Non
         patch = cut_patch(volume, lungs, seed_mm, half_mm=half_mm, spacing_mm=spacing_mm)
         lesion, at_border = _segment_in(patch, seed_mm)
         if not at_border:
-            return lesion
-    return None if lesion is None else _inscribed_ball(lesion)
+            break
+    else:
+        lesion = None if lesion is None else _inscribed_ball(lesion)
+    return None if lesion is None else _cropped(lesion)
+
+
+def _cropped(lesion: Lesion) -> Lesion:
+    """The same lesion in the part of its cube that measuring needs."""
+    margin = int(np.ceil(MARGIN_MM / lesion.patch.spacing_mm))
+    where = np.argwhere(lesion.mask)
+    low = np.maximum(where.min(axis=0) - margin, 0)
+    high = np.minimum(where.max(axis=0) + margin + 1, lesion.mask.shape)
+    box = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    a, b, c = (int(i - o) for i, o in zip(lesion.inscribed_at, low, strict=True))
+    return replace(
+        lesion,
+        patch=lesion.patch.cropped(box),
+        mask=lesion.mask[box].copy(),
+        neighbours=lesion.neighbours[box].copy(),
+        inscribed_at=(a, b, c),
+    )
 
 
 def _segment_in(patch: Patch, seed_mm: Point) -> tuple[Lesion | None, bool]:
