@@ -158,12 +158,13 @@ def stored_values(array: npt.NDArray[np.float32], options: SeriesOptions) -> npt
 def start_dataset(options: SeriesOptions, sop_class: str, instance_uid: str) -> Dataset:
     """A data set with the modules of patient, study, series, frame of reference, equipment and SOP common."""
     from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = instance_uid
-    dataset.file_meta.ImplementationClassUID = uid("nodulus", "simulation")
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = UID(sop_class)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = UID(instance_uid)
+    dataset.file_meta.ImplementationClassUID = UID(uid("nodulus", "simulation"))
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.ImageType = list(options.image_type)
     dataset.StudyDate = dataset.ContentDate = dataset.AcquisitionDate = "20260101"
