@@ -1,0 +1,135 @@
+"""`seg.dcm`: the outlined findings as a DICOM segmentation, one binary segment a finding.
+
+Segment numbers are the numbers of the findings, tracking UIDs those of `sr.dcm`. Frames lie where the slices of the CT
+lie, also where the gantry was tilted. Every segment has a frame for every slice, because masks land in the wrong place
+in viewers that count frames instead of reading positions; only beyond `MOST_FRAMES` are empty ones left out.
+
+Source: DICOM PS3.3 A.51, C.8.20.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import highdicom as hd
+import numpy as np
+from highdicom import seg
+from pydicom.dataset import Dataset
+
+from imaging.errors import UsageError
+from imaging.findings import Finding, Report
+from imaging.outputs import codes
+from imaging.outputs.case import CaseResult
+from imaging.outputs.dicom_file import (
+    MANUFACTURER,
+    MODEL_NAME,
+    SEG_SERIES_NUMBER,
+    SERIES_DESCRIPTION,
+    algorithm_name,
+    long_string,
+    software,
+    times,
+    tracking_identifier,
+    write_dataset,
+)
+from imaging.outputs.dicom_source import decimals, read_source, result_uid, slice_distance_mm, slice_position
+
+FILE_NAME: Final = "seg.dcm"
+#: 4,000 frames of 512 x 512 are 131 MB.
+MOST_FRAMES: Final = 4000
+
+
+def segmentation(result: CaseResult) -> seg.Segmentation:
+    """The outlines as a DICOM data set.
+
+    Raises:
+        UsageError: ``outputs.no_findings`` if there is nothing to outline.
+        OutputError: ``outputs.header_unusable`` if patient, study, series, instances or space cannot be named.
+    """
+    report, grid = result.report, result.volume.grid
+    if not report.findings:
+        raise UsageError("outputs.no_findings", "a DICOM segmentation needs a segment, and there is no finding")
+    source = read_source(result.volume)
+    dataset = seg.Segmentation(
+        source_images=list(source.images),
+        pixel_array=_outlines(result),
+        segmentation_type=seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_segment(report, number, finding) for number, finding in enumerate(report.findings, 1)],
+        series_instance_uid=result_uid(report, "seg series"),
+        series_number=SEG_SERIES_NUMBER,
+        sop_instance_uid=result_uid(report, "seg instance"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=software(report),
+        device_serial_number=long_string(report.provenance.weights_sha256),
+        content_label="NODULES",
+        content_description="Outlined lung nodules; research, not for diagnosis",
+        series_description=SERIES_DESCRIPTION,
+        content_qualification="RESEARCH",
+        pixel_measures=hd.PixelMeasuresSequence(
+            pixel_spacing=decimals(grid.spacing_mm[1:]),
+            slice_thickness=source.images[0].SliceThickness,
+            spacing_between_slices=decimals([slice_distance_mm(grid)])[0],
+        ),
+        plane_orientation=hd.PlaneOrientationSequence("PATIENT", source.images[0].ImageOrientationPatient),
+        plane_positions=[hd.PlanePositionSequence("PATIENT", slice_position(grid, i)) for i in range(grid.shape[0])],
+        omit_empty_frames=len(report.findings) * grid.shape[0] > MOST_FRAMES,
+        **times(),
+    )
+    dataset.BodyPartExamined = "CHEST"
+    _name_dimensions(dataset, result_uid(report, "seg dimensions"))
+    return dataset
+
+
+def _outlines(result: CaseResult) -> np.ndarray:
+    """uint8 (slice, row, column); the value is the place of the finding in the list, from 1."""
+    table = np.zeros(256, np.uint8)
+    for segment, finding in enumerate(result.report.findings, 1):
+        table[finding.number] = segment
+    outlines: np.ndarray = table[result.nodules]
+    return outlines
+
+
+def _segment(report: Report, number: int, finding: Finding) -> seg.SegmentDescription:
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=algorithm_name(report),
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        version=software(report),
+        source=MANUFACTURER,
+    )
+    description = seg.SegmentDescription(
+        segment_number=number,
+        segment_label=tracking_identifier(finding),
+        segmented_property_category=codes.ABNORMAL_STRUCTURE,
+        segmented_property_type=codes.NODULE,
+        algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        tracking_uid=finding.tracking_uid,
+        tracking_id=tracking_identifier(finding),
+        anatomic_regions=[codes.LUNG],
+        display_color=hd.color.CIELabColor.from_rgb(230, 159, 0),
+    )
+    if finding.side:
+        side = hd.sr.CodedConcept.from_code(codes.SIDES[finding.side])
+        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [side]
+    return description
+
+
+def _name_dimensions(dataset: Dataset, uid: str) -> None:
+    """highdicom draws the UID of the dimensions by lot; ours follows from the content."""
+    for item in [*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence]:
+        item.DimensionOrganizationUID = uid
+
+
+def write(result: CaseResult, folder: Path, *, show_identifiers: bool = False) -> dict[str, Path]:
+    """Write `seg.dcm`; patient and study are those of the CT, whatever `show_identifiers` says.
+
+    Raises:
+        UsageError: ``outputs.no_findings``.
+        OutputError: ``outputs.header_unusable``.
+    """
+    path = folder / FILE_NAME
+    write_dataset(segmentation(result), path)
+    return {FILE_NAME: path}

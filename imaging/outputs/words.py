@@ -1,0 +1,59 @@
+"""What pictures and pages say, in one place, so that they say the same."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imaging.findings import Finding, OperatingPoint, Report
+
+NOT_FOR_DIAGNOSIS: Final = "AI, research only, not for diagnosis"
+#: Never shorter: a scan without a mark is not a healthy scan.
+NO_MARK: Final = "No mark above the threshold. This does not mean that there is no nodule."
+
+
+def date(text: str | None) -> str:
+    """A DICOM date as YYYY-MM-DD; whatever else it is, as it is."""
+    if not text:
+        return "unknown"
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
+
+
+def number(value: float | None, *, digits: int = 1, unit: str = "") -> str:
+    """A rounded number with a proper minus sign, or a dash where it was not measured."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0.0:
+        text = text.lstrip("-")
+    return text.replace("-", "−") + (f" {unit}" if unit else "")
+
+
+def site(finding: Finding) -> str:
+    """Where it is: side and zone in words."""
+    if finding.side is None:
+        return "site unknown"
+    return f"{finding.side} lung" + (f", {finding.zone} zone" if finding.zone else "")
+
+
+def finding_line(finding: Finding) -> str:
+    """Score, size and place of a finding in a line."""
+    size = "size not measured" if finding.diameter_mm is None else f"diameter {number(finding.diameter_mm)} mm"
+    x, y, z = (number(v) for v in finding.centre_mm)
+    return f"score {finding.score:.2f}   ·   {size}   ·   {site(finding)}   ·   LPS ({x}, {y}, {z}) mm"
+
+
+def operating_line(point: OperatingPoint) -> str:
+    """Above which score marks are shown, and what that costs."""
+    if point.false_marks_per_scan is None:
+        cost = "its false marks per scan were not measured"
+    else:
+        cost = f"{point.false_marks_per_scan:.3g} false marks per scan on average ({point.measured_on})"
+    return f"Marks from a score of {point.threshold:.3g}: {cost}."
+
+
+def case_line(report: Report) -> str:
+    """Which CT, analysed by what."""
+    made = report.provenance
+    return (
+        f"Series {report.seriesuid}   ·   study of {date(report.study_date)}   ·   {made.software}, {made.weights_name}"
+    )
