@@ -34,7 +34,12 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self:.3f}"
+
+    def __format__(self, digits: str) -> str:
+        """``value [low, high]``, each formatted by `digits` (``.3f``)."""
+        value, low, high = (format(each, digits or ".3f") for each in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
     def to_json(self) -> dict[str, float | None]:
         """The interval as plain values, null for NaN."""
@@ -134,21 +139,27 @@ def mean_interval(
 
 
 def median_interval(
-    values: npt.ArrayLike, units: npt.ArrayLike, *, count: int = 1000, rng: np.random.Generator
+    values: npt.ArrayLike,
+    units: npt.ArrayLike,
+    *,
+    weights: npt.ArrayLike | None = None,
+    count: int = 1000,
+    rng: np.random.Generator,
 ) -> Interval:
-    """Median of `values` (n,) with an interval over resampled `units` (n,)."""
+    """Weighted median of `values` (n,) with an interval over resampled `units` (n,)."""
     data = np.asarray(values, dtype=np.float64)
     order = np.argsort(data, kind="stable")
     index, n_units = unit_index(units)
-    ranked, rank_unit = data[order], index[order]
+    each = np.ones(data.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    ranked, rank_unit, rank_weight = data[order], index[order], each[order]
 
-    def median(weights: npt.NDArray[Any]) -> float:
-        cumulated = np.cumsum(weights[rank_unit])
+    def median(drawn: npt.NDArray[Any]) -> float:
+        cumulated = np.cumsum(rank_weight * drawn[rank_unit])
         if ranked.size == 0 or cumulated[-1] == 0:
             return float("nan")
-        half = cumulated[-1] / 2.0
-        at = int(np.searchsorted(cumulated, half))
-        after = int(np.searchsorted(cumulated, half, side="right"))
+        half, rounding = cumulated[-1] / 2.0, 1e-9 * cumulated[-1]
+        at = int(np.searchsorted(cumulated, half - rounding))
+        after = int(np.searchsorted(cumulated, half + rounding, side="right"))
         return float((ranked[at] + ranked[min(after, ranked.size - 1)]) / 2.0)
 
     medians = [median(w) for w in resamples(n_units, count, rng)] if n_units else []

@@ -127,6 +127,13 @@ def test_a_median_is_the_median(n):
     assert interval.value == pytest.approx(np.median(values))
 
 
+def test_weights_of_a_median_count_as_copies():
+    weighted = median_interval(
+        [5.0, 1.0, 3.0], [0, 1, 2], weights=[0.1, 0.3, 0.1], count=50, rng=np.random.default_rng(0)
+    )
+    assert weighted.value == np.median([5, 1, 1, 1, 3])
+
+
 def test_auroc_interval_resamples_units_and_shares_votes():
     rng = np.random.default_rng(5)
     labels = np.repeat([True, False], 60)

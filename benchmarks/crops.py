@@ -1,0 +1,192 @@
+"""Benchmark 2, crops: find the nodule in a small stack that was cut off-centre.
+
+    python -m benchmarks.crops [--split val|test] [--weights PATH] [--baselines-only] [--no-write]
+
+Each stack is a piece of 80 x 80 pixels of a scan, all slices in which a nodule was outlined, the nodule anywhere in
+it. A mark is right by LUNA16's rule: strictly inside the radius of the nodule, in 3D. A mark on any reader's outline,
+of this or another nodule, is ignored. False marks are counted per stack and per litre of aerated lung; intervals are by
+bootstrap over patients. The stacks show no nodule's end, and their middle slice is near its middle: see the centre
+prior.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from benchmarks.lidc_data import FROZEN, SHARED, LidcCrops, Stack, frozen_list
+from benchmarks.results_table import Made, markdown_table, publish
+from benchmarks.scorers import BlobDetector, CentrePrior, RandomInLung, Scorer, StackMark
+from imaging.evaluation.bootstrap import Interval, bounds, resamples, unit_index
+from imaging.evaluation.luna16 import FrocResult, evaluate_marks
+from imaging.evaluation.tables import Annotations, Marks
+
+CROP_PIXELS = 80
+#: False marks per stack at which sensitivity is read, and per litre of lung.
+RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+RATES_PER_LITRE = (5.0, 10.0, 20.0, 40.0)
+SIZES_MM = ((0.0, 6.0), (6.0, 8.0), (8.0, 15.0), (15.0, np.inf))
+SEED = 0
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class CropSet:
+    """The frozen stacks with the nodule in each; `table` and `stacks` run in parallel."""
+
+    table: pd.DataFrame
+    stacks: tuple[Stack, ...]
+    truth: Annotations
+
+    @classmethod
+    def read(cls, split: str, folder: Path = SHARED / "lidc_crops") -> CropSet:
+        """The stacks of a split."""
+        table = frozen_list(f"crops_{split}.csv", folder)
+        crops = LidcCrops(folder)
+        stacks = []
+        for line in table.itertuples():
+            stack = crops.stack(line.patient, line.nodule)
+            if len(stack.rows) != line.slices or stack.rows.min() != line.first_row:
+                raise ValueError(f"{line.patient}, nodule {line.nodule}: the list names other slices than the crops")
+            rows, columns = (slice(start, start + CROP_PIXELS) for start in (line.top, line.left))
+            stacks.append(stack.part(rows, columns))
+        centres = np.array([nodule_centre_mm(stack) for stack in stacks])
+        names = tuple(str(n) for n in range(len(stacks)))
+        return cls(table, tuple(stacks), Annotations(names, centres, table.diameter_mm.to_numpy()))
+
+    @property
+    def litres(self) -> float:
+        """Aerated lung in all stacks."""
+        return sum(stack.lungs.volume_ml for stack in self.stacks) / 1000.0
+
+
+def nodule_centre_mm(stack: Stack) -> npt.NDArray[np.float64]:
+    """Middle of what two readers outlined, LPS mm; of what any reader outlined where no two agree."""
+    region = stack.agreed if stack.agreed.any() else stack.readers > 0
+    return stack.volume.grid.to_mm(np.argwhere(region).mean(axis=0))
+
+
+def judge(stack_marks: Sequence[Sequence[StackMark]], crops: CropSet) -> FrocResult:
+    """The LUNA16 protocol over stacks; a mark on any outline that does not hit the nodule is left out beforehand."""
+    names, points, scores = [], [], []
+    for name, marks, stack, centre, diameter in zip(
+        crops.truth.seriesuids, stack_marks, crops.stacks, crops.truth.points_mm, crops.truth.diameters_mm, strict=True
+    ):
+        for mark in marks:
+            hits = np.sum((np.asarray(mark.point_mm) - centre) ** 2) < (diameter / 2.0) ** 2
+            if hits or not _on_outline(stack, mark):
+                names.append(name)
+                points.append(mark.point_mm)
+                scores.append(mark.logit)
+    table = Marks(tuple(names), np.array(points).reshape(-1, 3), np.array(scores))
+    return evaluate_marks(table, crops.truth, None, crops.truth.seriesuids)
+
+
+def _on_outline(stack: Stack, mark: StackMark) -> bool:
+    index = np.rint(stack.volume.grid.to_index(mark.point_mm)).astype(int)
+    index = np.clip(index, 0, np.asarray(stack.volume.grid.shape) - 1)
+    return bool(stack.outlined[tuple(index)])
+
+
+@dataclass(frozen=True)
+class CropFigures:
+    """All figures of one scorer: sensitivity at `RATES`, at `RATES_PER_LITRE`, and by size at 1 and 4 false marks."""
+
+    name: str
+    at_rates: list[Interval]
+    per_litre: list[Interval]
+    greatest: float
+    by_size: list[tuple[str, int, float, float]]
+
+
+def measure(scorer: Scorer, crops: CropSet) -> CropFigures:
+    """Mark every stack and count."""
+    result = judge([scorer.mark_stack(stack) for stack in crops.stacks], crops)
+    stacks_per_litre = len(crops.stacks) / crops.litres
+    rates = np.array([*RATES, *(rate / stacks_per_litre for rate in RATES_PER_LITRE)])
+    patient, patients = unit_index(crops.table.patient.to_numpy())
+    rng = np.random.default_rng(SEED)
+    drawn = [result.pool.curve(scan_weights=w[patient]).at(rates) for w in resamples(patients, RESAMPLES, rng)]
+    low, high = bounds(drawn)
+    intervals = [Interval(*map(float, row)) for row in zip(result.curve.at(rates), low, high, strict=True)]
+    return CropFigures(
+        name=scorer.name,
+        at_rates=intervals[: len(RATES)],
+        per_litre=intervals[len(RATES) :],
+        greatest=float(result.found.mean()),
+        by_size=_by_size(result, crops.truth.diameters_mm),
+    )
+
+
+def _by_size(result: FrocResult, diameters_mm: npt.NDArray[np.float64]) -> list[tuple[str, int, float, float]]:
+    rows = []
+    for low, high in SIZES_MM:
+        members = (diameters_mm >= low) & (diameters_mm < high)
+        if members.any():
+            name = f"< {high:g} mm" if low == 0 else f">= {low:g} mm" if np.isinf(high) else f"{low:g} to {high:g} mm"
+            one, four = result.pool.curve(nodule_subset=members).at([1.0, 4.0])
+            rows.append((name, int(members.sum()), float(one), float(four)))
+    return rows
+
+
+def body(figures: Sequence[CropFigures], crops: CropSet) -> str:
+    """The tables as Markdown."""
+    text = (
+        f"{len(crops.stacks)} stacks of {crops.table.patient.nunique()} patients, {crops.litres:.2f} litres of aerated "
+        "lung. Sensitivity by LUNA16's hit rule; marks on any reader's outline are ignored; 95 % intervals by "
+        "bootstrap over patients.\n\nFalse marks per stack:\n\n"
+    )
+    header = ("scorer", "1/8", "1/4", "1/2", "1", "2", "4", "8", "at most")
+    rows = [
+        (f.name, *(_cell(i, rate) for i, rate in zip(f.at_rates, RATES, strict=True)), f"{f.greatest:.3f}")
+        for f in figures
+    ]
+    text += markdown_table(header, rows) + "\nFalse marks per litre of lung:\n\n"
+    rows = [(f.name, *(str(interval) for interval in f.per_litre)) for f in figures]
+    text += markdown_table(("scorer", *(f"{rate:g}" for rate in RATES_PER_LITRE)), rows)
+    text += f"\n{figures[0].name}, by size of the nodule:\n\n"
+    header = ("diameter", "nodules", "at 1 false mark a stack", "at 4")
+    rows = [(name, str(count), f"{one:.3f}", f"{four:.3f}") for name, count, one, four in figures[0].by_size]
+    return text + markdown_table(header, rows)
+
+
+def _cell(interval: Interval, rate: float) -> str:
+    """Intervals only where the bars are, to keep the table readable."""
+    return str(interval) if rate in (1.0, 4.0) else f"{interval.value:.3f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark and write its table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crops", description=__doc__.splitlines()[0])
+    parser.add_argument("--split", choices=("val", "test"), default="val")
+    parser.add_argument("--weights", help="weights to measure; by default those that ship")
+    parser.add_argument("--baselines-only", action="store_true")
+    parser.add_argument("--no-write", action="store_true", help="print only")
+    options = parser.parse_args(arguments)
+    crops = CropSet.read(options.split)
+    scorers: list[Scorer] = [RandomInLung(SEED), CentrePrior(), BlobDetector()]
+    name, sha256 = "none", "-" * 16
+    if not options.baselines_only:
+        from benchmarks.model_scorer import ModelScorer
+
+        model = ModelScorer.load(options.weights)
+        scorers.insert(0, model)
+        name, sha256 = model.weights_name, model.weights_sha256
+    figures = [measure(scorer, crops) for scorer in scorers]
+    data = f"crops_{options.split}.csv"
+    made = Made(f"python -m benchmarks.crops --split {options.split}", SEED, name, sha256, data, FROZEN[data])
+    one, four = figures[0].at_rates[3], figures[0].at_rates[5]
+    headline = f"{figures[0].name}: sensitivity {one.value:.3f} at 1 false mark a stack, {four.value:.3f} at 4"
+    write = not (options.no_write or options.baselines_only)
+    title = f"Crops ({options.split})"
+    publish("crops", title, body(figures, crops), made, split=options.split, headline=headline, write=write)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The model as a scorer: the same tokens, refinement and findings as ``nodulus predict``, on windows and stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.lidc_data import Stack
+from benchmarks.scorers import MARKS_A_STACK, Point, StackMark, Window, WindowScore
+from imaging.geometry import Grid, Volume
+from imaging.localization.find import find_findings
+from imaging.localization.refinement import refine
+
+if TYPE_CHECKING:
+    import torch
+    from imaging.models.scoring import TokenMap
+    from imaging.models.weights import LoadedModel
+
+#: Windows that go through the network together.
+BATCH = 64
+
+
+@dataclass(eq=False)
+class ModelScorer:
+    """A loaded model with its name and hash.
+
+    Args:
+        model: as loaded.
+        grad_cam: whether windows also get the peak of a Grad-CAM map.
+    """
+
+    model: LoadedModel
+    grad_cam: bool = False
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = "nodulus"
+
+    @classmethod
+    def load(cls, weights: str | None, *, grad_cam: bool = False) -> ModelScorer:
+        """The model of some weights, by default of those that ship."""
+        from imaging.models.weights import load_model
+
+        return cls(load_model(weights), grad_cam)
+
+    @property
+    def weights_name(self) -> str:
+        """Name of the weights."""
+        return self.model.name
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights."""
+        return self.model.sha256
+
+    def window_input(self, window: Window) -> torch.Tensor:
+        """What the network sees of a window: (1, slices, h, w)."""
+        from imaging.models.scoring import window_inputs
+
+        return window_inputs(self.model, window.stack.volume, [window.centre_mm])
+
+    def score_windows(self, windows: Sequence[Window]) -> list[WindowScore]:
+        """The pooled logit of each window; its finding's centre, its strongest token and, if asked for, Grad-CAM."""
+        import torch
+
+        inputs = torch.cat([self.window_input(window) for window in windows])
+        with torch.inference_mode():
+            logits = torch.cat([self.model.net.token_logits(part) for part in inputs.split(BATCH)]).cpu().numpy()
+        pooled = np.logaddexp.reduce(logits.reshape(len(logits), -1).astype(np.float64), axis=1)
+        peaks = self._grad_cam_peaks(windows, inputs) if self.grad_cam else [{}] * len(windows)
+        return [
+            self._placed(window, tokens, float(logit), others)
+            for window, tokens, logit, others in zip(windows, logits, pooled, peaks, strict=True)
+        ]
+
+    def _placed(
+        self, window: Window, tokens: np.ndarray[Any, Any], logit: float, others: Mapping[str, Point]
+    ) -> WindowScore:
+        token_map = window_map(window.centre_mm, tokens, self.token_mm)
+        strongest = np.unravel_index(int(tokens.argmax()), tokens.shape)
+        token_mm = _point(token_map.grid.to_mm((0, *strongest)))
+        densest = refine(window.stack.volume, window.stack.lungs, token_map, token_mm)
+        found = self._findings(window.stack.volume, window.stack.lungs, token_map, most=1)
+        return WindowScore(
+            logit=logit,
+            point_mm=found[0].point_mm if found else densest,
+            others={"token centre": token_mm, "densest point": densest, **others},
+        )
+
+    def _grad_cam_peaks(self, windows: Sequence[Window], inputs: torch.Tensor) -> list[Mapping[str, Point]]:
+        """The middle of the strongest token of Grad-CAM at each window."""
+        from imaging.explanation.gradcam import window_cam
+
+        peaks: list[Mapping[str, Point]] = []
+        cams = [window_cam(self.model, part) for part in inputs.split(BATCH)]
+        for window, cam in zip(windows, np.concatenate(cams), strict=True):
+            grid = window_map(window.centre_mm, cam, self.token_mm).grid
+            strongest = np.unravel_index(int(cam.argmax()), cam.shape)
+            peaks.append({"Grad-CAM peak": _point(grid.to_mm((0, *strongest)))})
+        return peaks
+
+    @property
+    def token_mm(self) -> float:
+        """Side of a token, mm."""
+        return float(self.model.net.vision.config.token_mm)
+
+    def mark_stack(self, stack: Stack) -> list[StackMark]:
+        """Findings of a stack at any score."""
+        from imaging.models.scoring import score_volume
+
+        token_map = score_volume(self.model, stack.volume, stack.lungs)
+        return self._findings(stack.volume, stack.lungs, token_map, most=MARKS_A_STACK)
+
+    def _findings(self, volume: Volume, lungs: Any, token_map: TokenMap, *, most: int) -> list[StackMark]:
+        found = find_findings(
+            volume, lungs, token_map, self.model, threshold=0.0, max_findings=most, describe=_without_attributes
+        )
+        return [StackMark(finding.centre_mm, finding.logit) for finding in found.findings]
+
+
+def window_map(centre_mm: Point, tokens: np.ndarray[Any, Any], token_mm: float) -> TokenMap:
+    """Token values (rows, columns) of one axial window as a map of one plane."""
+    from imaging.models.scoring import TokenMap
+
+    rows, columns = tokens.shape
+    x, y, z = centre_mm
+    origin = (x - (columns - 1) / 2 * token_mm, y - (rows - 1) / 2 * token_mm, z)
+    grid = Grid.from_spacing((1, rows, columns), spacing_mm=(token_mm, token_mm, token_mm), origin_mm=origin)
+    return TokenMap(grid, tokens[None].astype(np.float32), {}, ())
+
+
+def _without_attributes(model: LoadedModel, volume: Volume, centres: Sequence[Point]) -> list[Mapping[str, float]]:
+    return [{} for _ in centres]
+
+
+def _point(values: Any) -> Point:
+    return float(values[0]), float(values[1]), float(values[2])

@@ -1,0 +1,251 @@
+"""Benchmark 1, windows: is there a nodule in a window of 33.6 mm, and does the point lie in it?
+
+    python -m benchmarks.windows [--split val|test] [--weights PATH] [--baselines-only] [--no-write]
+
+The windows are a frozen list. AUROC tells windows that hold a nodule from windows that hold none, over all windows
+and over those whose grey scale is known exactly. The strict pointing game asks whether the refined point lies in the
+outline of at least two readers. Windows of one nodule share one vote; intervals are by bootstrap over patients. Layers,
+thresholds and models are chosen on `val`; every look at `test` is logged.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from benchmarks.lidc_data import FROZEN, SHARED, LidcCrops, Stack, frozen_list
+from benchmarks.results_table import Made, markdown_table, publish
+from benchmarks.scorers import BlobDetector, CentrePrior, Point, RandomInLung, Scorer, Window, WindowScore
+from imaging.evaluation.bootstrap import Interval, auroc_interval, mean_interval, median_interval
+from imaging.evaluation.pointing import in_plane_error_mm, points_at, shared_votes
+
+#: Bounds of the size groups, mm.
+SIZES_MM = ((0.0, 6.0), (6.0, 8.0), (8.0, 15.0), (15.0, np.inf))
+SMALL_MM = 8.0
+SEED = 0
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSet:
+    """The frozen windows with their stacks; `table` and `windows` run in parallel."""
+
+    table: pd.DataFrame
+    windows: tuple[Window, ...]
+
+    @classmethod
+    def read(cls, split: str, folder: Path = SHARED / "lidc_crops") -> WindowSet:
+        """The windows of a split."""
+        table = frozen_list(f"windows_{split}.csv", folder)
+        crops = LidcCrops(folder)
+        stacks: dict[tuple[str, int], Stack] = {}
+        windows = []
+        for line in table.itertuples():
+            key = (line.patient, line.nodule)
+            if key not in stacks:
+                stacks[key] = crops.stack(*key)
+            stack = stacks[key]
+            at = stack.slice_of(line.row)
+            x, y, z = stack.volume.grid.to_mm((at, line.centre_row, line.centre_col))
+            windows.append(Window(stack, at, (float(x), float(y), float(z))))
+        exact = [bool(w.stack.exact[w.slice_index]) for w in windows]
+        return cls(table.assign(exact=exact), tuple(windows))
+
+    @property
+    def holds(self) -> npt.NDArray[np.bool_]:
+        """Whether each window holds a nodule."""
+        labels: npt.NDArray[np.bool_] = self.table.label.to_numpy() == 1
+        return labels
+
+    @property
+    def votes(self) -> npt.NDArray[np.float64]:
+        """Windows of one nodule share one vote; a window without a nodule has one of its own."""
+        names = [
+            f"{line.patient}/{line.nodule}" if line.label else f"free {n}"
+            for n, line in enumerate(self.table.itertuples())
+        ]
+        return shared_votes(names)
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """How one kind of point did on the windows that hold a nodule."""
+
+    hit: npt.NDArray[np.bool_]
+    error_mm: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, windows: Sequence[Window], points: Sequence[Point]) -> Pointed:
+        """Judge one point a window, in the plane of its slice."""
+        hits, errors = [], []
+        for window, point in zip(windows, points, strict=True):
+            grid = window.stack.volume.grid
+            row_column = grid.to_index(point)[1:]
+            region = window.stack.agreed[window.slice_index]
+            hits.append(points_at(region, row_column))
+            errors.append(in_plane_error_mm(row_column, region, pixel_spacing_mm=grid.spacing_mm[1]))
+        return cls(np.array(hits), np.array(errors))
+
+
+@dataclass(frozen=True)
+class WindowFigures:
+    """All figures of one scorer."""
+
+    name: str
+    auroc: Interval
+    auroc_exact: Interval
+    auroc_unweighted: float
+    points: dict[str, tuple[Interval, Interval, Interval]]  # kind -> all, under 8 mm, median error in mm
+    by_size: list[tuple[str, int, Interval, Interval]]  # size, nodules, pointing, median error
+
+
+def measure(scorer: Scorer, windows: WindowSet) -> WindowFigures:
+    """Score every window and count."""
+    from imaging.evaluation.auroc import RankedScores
+
+    scores = scorer.score_windows(windows.windows)
+    logits = np.array([score.logit for score in scores])
+    table, holds, votes = windows.table, windows.holds, windows.votes
+    patients = table.patient.to_numpy()
+    exact = table.exact.to_numpy()
+
+    def auroc(keep: npt.NDArray[np.bool_]) -> Interval:
+        rng = np.random.default_rng(SEED)
+        return auroc_interval(holds[keep], logits[keep], patients[keep], weights=votes[keep], count=RESAMPLES, rng=rng)
+
+    positives = np.flatnonzero(holds)
+    held = _Held(
+        [windows.windows[n] for n in positives],
+        patients[positives],
+        votes[positives],
+        table.diameter_mm.to_numpy()[positives],
+    )
+    points = {kind: held.pointing(judged) for kind, judged in _kinds(held, [scores[n] for n in positives]).items()}
+    refined = Pointed.of(held.windows, [scores[n].point_mm for n in positives])
+    return WindowFigures(
+        name=scorer.name,
+        auroc=auroc(np.ones(len(table), dtype=bool)),
+        auroc_exact=auroc(exact),
+        auroc_unweighted=RankedScores(holds, logits).auroc(),
+        points=points,
+        by_size=held.by_size(refined),
+    )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The windows that hold a nodule: whose they are, and how much each counts."""
+
+    windows: list[Window]
+    patients: npt.NDArray[np.object_]
+    votes: npt.NDArray[np.float64]
+    diameters_mm: npt.NDArray[np.float64]
+
+    def pointing(self, judged: Pointed) -> tuple[Interval, Interval, Interval]:
+        everything = np.ones(len(self.windows), dtype=bool)
+        small = self.diameters_mm < SMALL_MM
+        return (self._share(judged, everything), self._share(judged, small), self._error(judged, everything))
+
+    def by_size(self, judged: Pointed) -> list[tuple[str, int, Interval, Interval]]:
+        rows = []
+        for low, high in SIZES_MM:
+            members = (self.diameters_mm >= low) & (self.diameters_mm < high)
+            if members.any():
+                name = (
+                    f"< {high:g} mm" if low == 0 else f">= {low:g} mm" if np.isinf(high) else f"{low:g} to {high:g} mm"
+                )
+                nodules = round(float(self.votes[members].sum()))
+                rows.append((name, nodules, self._share(judged, members), self._error(judged, members)))
+        return rows
+
+    def _share(self, judged: Pointed, members: npt.NDArray[np.bool_]) -> Interval:
+        rng = np.random.default_rng(SEED)
+        return mean_interval(
+            judged.hit[members], self.patients[members], weights=self.votes[members], count=RESAMPLES, rng=rng
+        )
+
+    def _error(self, judged: Pointed, members: npt.NDArray[np.bool_]) -> Interval:
+        rng = np.random.default_rng(SEED)
+        return median_interval(
+            judged.error_mm[members], self.patients[members], weights=self.votes[members], count=RESAMPLES, rng=rng
+        )
+
+
+def _kinds(held: _Held, scores: Sequence[WindowScore]) -> dict[str, Pointed]:
+    """The point that counts, and the others that a scorer gives for every window."""
+    kinds = {"refined": [score.point_mm for score in scores]}
+    for name in scores[0].others:
+        kinds[name] = [score.others[name] for score in scores]
+    return {kind: Pointed.of(held.windows, points) for kind, points in kinds.items()}
+
+
+def body(figures: Sequence[WindowFigures], windows: WindowSet) -> str:
+    """The tables as Markdown."""
+    holds = windows.holds
+    nodules = round(float(windows.votes[holds].sum()))
+    text = (
+        f"{len(holds)} windows of 33.6 mm: {int(holds.sum())} hold one of {nodules} nodules, {int((~holds).sum())} "
+        f"hold none; {windows.table.patient.nunique()} patients. One vote a nodule; 95 % intervals by bootstrap over "
+        "patients.\n\n"
+    )
+    header = ("scorer", "AUROC", "AUROC, exact grey scale", "AUROC, one vote a window")
+    rows = [(f.name, f"{f.auroc:.4f}", f"{f.auroc_exact:.4f}", f"{f.auroc_unweighted:.4f}") for f in figures]
+    text += markdown_table(header, rows) + "\n"
+    header = ("scorer", "point", "strict pointing game", "under 8 mm", "median error, mm in plane")
+    rows = [
+        (f.name, kind, str(everything), str(small), f"{error:.2f}")
+        for f in figures
+        for kind, (everything, small, error) in f.points.items()
+    ]
+    text += markdown_table(header, rows) + f"\n{figures[0].name} (refined point), by size of the nodule:\n\n"
+    header = ("diameter", "nodules", "strict pointing game", "median error, mm in plane")
+    rows = [(name, str(count), str(share), f"{error:.2f}") for name, count, share, error in figures[0].by_size]
+    return text + markdown_table(header, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark and write its table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.windows", description=__doc__.splitlines()[0])
+    parser.add_argument("--split", choices=("val", "test"), default="val")
+    parser.add_argument("--weights", help="weights to measure; by default those that ship")
+    parser.add_argument("--no-grad-cam", action="store_true", help="leave out the Grad-CAM peak")
+    parser.add_argument("--baselines-only", action="store_true")
+    parser.add_argument("--no-write", action="store_true", help="print only")
+    options = parser.parse_args(arguments)
+    windows = WindowSet.read(options.split)
+    scorers: list[Scorer] = [RandomInLung(SEED), CentrePrior(), BlobDetector()]
+    name, sha256 = "none", "-" * 16
+    if not options.baselines_only:
+        from benchmarks.model_scorer import ModelScorer
+
+        model = ModelScorer.load(options.weights, grad_cam=not options.no_grad_cam)
+        scorers.insert(0, model)
+        name, sha256 = model.weights_name, model.weights_sha256
+    figures = [measure(scorer, windows) for scorer in scorers]
+    made = Made(
+        command=f"python -m benchmarks.windows --split {options.split}",
+        seed=SEED,
+        weights_name=name,
+        weights_sha256=sha256,
+        data=f"windows_{options.split}.csv",
+        data_sha256=FROZEN[f"windows_{options.split}.csv"],
+    )
+    best = figures[0]
+    pointing, small, error = best.points["refined"]
+    headline = (
+        f"{best.name}: AUROC {best.auroc.value:.4f}; pointing {pointing.value:.3f}, "
+        f"under 8 mm {small.value:.3f}; median error {error.value:.2f} mm"
+    )
+    write = not (options.no_write or options.baselines_only)
+    title = f"Windows ({options.split})"
+    publish("windows", title, body(figures, windows), made, split=options.split, headline=headline, write=write)
+
+
+if __name__ == "__main__":
+    main()
