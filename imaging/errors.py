@@ -473,6 +473,11 @@ _register(
             "the output folder holds an earlier result",
             "name another folder, or give --overwrite to replace the result once the new one is complete",
         ),
+        "viewer.missing": ("the viewer is not installed", "install it with: pip install 'nodulus[viewer]'"),
+        "viewer.no_display": (
+            "there is no display to open a window on",
+            "run it on a desktop or over a remote desktop; report.html and overlay.png need no display",
+        ),
         "batch.locked": (
             "another run is writing into this output folder",
             "wait for it, stop it, or give another output folder",

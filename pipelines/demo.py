@@ -66,7 +66,7 @@ def run_demo(folder: str | Path, *, seed: int = SEED, on_stage: OnStage | None =
         raise UsageError("usage.output_exists", "the folder is not an earlier demo", where=target)
     with atomic_folder(target, replace=again) as unfinished:
         if on_stage:
-            on_stage("phantom", 0, 1)
+            on_stage("making a phantom", 0, 1)
         truth = make_ct(unfinished / "ct", seed=seed)
         result, files = analyse_to_folder(unfinished / "ct", unfinished / "result", on_stage=on_stage, **options)
         found, false_marks = match(result.report.findings, truth)

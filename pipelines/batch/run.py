@@ -88,7 +88,7 @@ def run_batch(
     with exclusive(out):
         ledger = Ledger(out)
         ledger.sweep()
-        cases = discover(source, on_progress=lambda done, total: reporter.stage("listing", done, total))
+        cases = discover(source, on_progress=lambda done, total: reporter.stage("listing cases", done, total))
         jobs = fitting_jobs(min(jobs, len(cases)), max(case.voxels for case in cases), available_bytes())
         setup = Setup(max(1, (os.cpu_count() or 1) // jobs), settings, analyser)
         try:
