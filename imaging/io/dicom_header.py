@@ -193,13 +193,11 @@ def read_header(entry: Entry, head: bytes) -> Header | None:
         entry: the file.
         head: its first `FIRST_BYTES` bytes.
     """
-    if not head and not entry.name.casefold().endswith((".dcm", ".ima", ".dicom")):
-        return None
     try:
         start = _read_start(head, entry)
         return None if start is None else _read(entry, head, start)
     except InputError as error:
-        return Header(problem=error) if head[128:132] == b"DICM" or len(head) < 132 else None
+        return Header(problem=error) if head[128:132] == b"DICM" else None
 
 
 def damaged(message: str, where: str) -> InputError:
@@ -210,8 +208,6 @@ def damaged(message: str, where: str) -> InputError:
 def _read_start(head: bytes, entry: Entry) -> _Start | None:
     if head[128:132] == b"DICM":
         return _read_meta(head, 132, entry)
-    if len(head) < 132 and not head.strip(b"\0"):
-        raise damaged(f"the file ends after {len(head)} bytes, before the DICOM prefix", entry.name)
     if head[:2] == b"\x02\0" and head[4:6].isalpha():
         return replace(_read_meta(head, 0, entry), has_preamble=False)
     return _without_preamble(head)
@@ -254,7 +250,7 @@ def _read(entry: Entry, head: bytes, start: _Start) -> Header | None:
         return None
     file = DicomFile(entry, syntax, little, tags, start.dataset_at, None, None, has_preamble=start.has_preamble)
     if at is None:
-        return _without_pixels(file)
+        return _without_pixels(file, meta["SOPClassUID"])
     return _image(_place_pixels(file, data, at), dataset)
 
 
@@ -269,11 +265,14 @@ def _image(file: DicomFile, dataset: Any) -> Header:
         return Header(tags=file.tags, problem=error)
 
 
-def _without_pixels(file: DicomFile) -> Header:
+def _without_pixels(file: DicomFile, meta_class: str) -> Header:
     """A report, a directory ... or an image that lost its end."""
     from pydicom.uid import UID
 
-    kind = UID(file.tags.get("SOPClassUID", "")).name
+    sop_class = UID(meta_class or file.tags.get("SOPClassUID", ""))
+    kind = sop_class.name
+    if not kind or (kind == sop_class and kind.startswith("1.2.840.10008.")):
+        return Header(problem=damaged("the file ends before it names its SOP class", file.name))
     if "Image Storage" in kind or {"Rows", "Columns"} & file.tags.keys():
         tags = dict(file.tags)
         if not {"InstanceNumber", "ImagePositionPatient", "Rows"} & tags.keys():

@@ -42,7 +42,8 @@ def read_stack(stack: Stack, info: SeriesInfo, *, on_progress: Callable[[int, in
         on_progress: called as (slices read, slices).
 
     Raises:
-        InputError: ``input.too_large``, ``dicom.damaged``, ``dicom.pixel_format``; ``geometry.conflict`` if copies differ.
+        InputError: ``input.too_large``, ``dicom.damaged``, ``dicom.pixel_format``; ``geometry.conflict`` if copies
+            differ.
     """
     first = stack.slices[0]
     first.file.entry.limits.check_voxels(*stack.grid.shape, where=first.name)

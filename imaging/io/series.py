@@ -14,7 +14,7 @@ from imaging.errors import ImagingError, InputError, Notice, UsageError
 from imaging.geometry.volume import Volume
 from imaging.io import dicom_groups, dicom_pixels
 from imaging.io.dicom_geometry import Stack, place
-from imaging.io.dicom_header import FIRST_BYTES, Header, Slice, read_header
+from imaging.io.dicom_header import FIRST_BYTES, Header, Slice, damaged, read_header
 from imaging.io.files import FileHeader
 from imaging.io.limits import Limits
 from imaging.io.series_info import SeriesInfo
@@ -114,6 +114,7 @@ def index(source: Source) -> Listing:
     found: dict[str, _Series] = {}
     strays: list[InputError] = []
     ignored: list[str] = []
+    stumps: list[str] = []
     files: list[Candidate] = []
     for entry in source.entries:
         try:
@@ -126,8 +127,15 @@ def index(source: Source) -> Listing:
             files.append(file)
         elif header is None:
             ignored.append(entry.name)
+            if len(head) < 132 and (b"\0" in head or not head):
+                stumps.append(entry.name)
         else:
             _sort_in(found, strays, entry, header)
+    images = {(_folder(one.name), _suffix(one.name)) for series in found.values() for one in series.slices}
+    for name in stumps:
+        if (_folder(name), _suffix(name)) in images and not PurePosixPath(name).name.startswith("."):
+            strays.append(damaged("the file ends before the DICOM prefix", name))
+            ignored.remove(name)
     candidates = [line for uid, series in sorted(found.items()) for line in _series_candidates(uid, series)]
     candidates = _set_derived_aside(candidates) + files + [_stray_candidate(error) for error in strays]
     if not candidates:
@@ -362,7 +370,15 @@ def choose(listing: Listing, series: str | SeriesInfo | None) -> Candidate:
 
 def _beside(name: str, files: Sequence[str]) -> bool:
     """Whether a file lies in the folder of one of the others."""
-    return PurePosixPath(name).parent in {PurePosixPath(file).parent for file in files}
+    return _folder(name) in {_folder(file) for file in files}
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.casefold()
 
 
 def _named(listing: Listing, series: str | SeriesInfo) -> Candidate:
