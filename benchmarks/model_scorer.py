@@ -62,18 +62,30 @@ class ModelScorer:
 
         return window_inputs(self.model, window.stack.volume, [window.centre_mm])
 
+    def token_logits(self, inputs: torch.Tensor) -> np.ndarray[Any, Any]:
+        """Token logits of windows: (n, slices, h, w) to (n, th, tw)."""
+        import torch
+
+        with torch.inference_mode():
+            parts = [self.model.net.token_logits(part).cpu() for part in inputs.split(BATCH)]
+        return torch.cat(parts).numpy().astype(np.float64)
+
+    def window_logits(self, windows: Sequence[Window]) -> np.ndarray[Any, Any]:
+        """The pooled logit of each window, (n,)."""
+        import torch
+
+        return pooled(self.token_logits(torch.cat([self.window_input(window) for window in windows])))
+
     def score_windows(self, windows: Sequence[Window]) -> list[WindowScore]:
         """The pooled logit of each window; its finding's centre, its strongest token and, if asked for, Grad-CAM."""
         import torch
 
         inputs = torch.cat([self.window_input(window) for window in windows])
-        with torch.inference_mode():
-            logits = torch.cat([self.model.net.token_logits(part) for part in inputs.split(BATCH)]).cpu().numpy()
-        pooled = np.logaddexp.reduce(logits.reshape(len(logits), -1).astype(np.float64), axis=1)
+        logits = self.token_logits(inputs)
         peaks = self._grad_cam_peaks(windows, inputs) if self.grad_cam else [{}] * len(windows)
         return [
             self._placed(window, tokens, float(logit), others)
-            for window, tokens, logit, others in zip(windows, logits, pooled, peaks, strict=True)
+            for window, tokens, logit, others in zip(windows, logits, pooled(logits), peaks, strict=True)
         ]
 
     def _placed(
@@ -119,6 +131,11 @@ class ModelScorer:
             volume, lungs, token_map, self.model, threshold=0.0, max_findings=most, describe=_without_attributes
         )
         return [StackMark(finding.centre_mm, finding.logit) for finding in found.findings]
+
+
+def pooled(token_logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Log-sum-exp over the tokens of each window: (n, th, tw) to (n,)."""
+    return np.logaddexp.reduce(token_logits.reshape(len(token_logits), -1), axis=1)
 
 
 def window_map(centre_mm: Point, tokens: np.ndarray[Any, Any], token_mm: float) -> TokenMap:

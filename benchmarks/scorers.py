@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.lidc_data import LUNG_HU, WINDOW_MM, Stack
+from benchmarks.lidc_data import WINDOW_MM, Stack
 from imaging.geometry import Volume
 
 Floats = npt.NDArray[np.float64]
@@ -188,11 +188,6 @@ def _window_pixels(window: Window) -> npt.NDArray[np.bool_]:
 def _search_region(window: Window) -> npt.NDArray[np.bool_]:
     region: npt.NDArray[np.bool_] = _window_pixels(window) & (window.stack.lungs.labels[window.slice_index] > 0)
     return region
-
-
-def mean_brightness(volume: Volume) -> float:
-    """Mean HU of a volume, clipped to the lung window's range: what a detector must beat to be one."""
-    return float(np.clip(volume.array, LUNG_HU[0], 400.0).mean())
 
 
 def _point(volume: Volume, index: npt.ArrayLike) -> Point:
