@@ -17,7 +17,7 @@ import numpy as np
 from imaging.errors import UsageError
 from imaging.findings import Finding
 from imaging.io.atomic import atomic_folder, write_text
-from pipelines.progress import OnStage
+from pipelines.progress import OnProgress, OnStage, part_of
 
 if TYPE_CHECKING:
     from imaging.findings import Report
@@ -67,7 +67,7 @@ def run_demo(folder: str | Path, *, seed: int = SEED, on_stage: OnStage | None =
     with atomic_folder(target, replace=again) as unfinished:
         if on_stage:
             on_stage("making a phantom", 0, 1)
-        truth = make_ct(unfinished / "ct", seed=seed)
+        truth = make_ct(unfinished / "ct", seed=seed, on_progress=part_of(on_stage, "making a phantom"))
         result, files = analyse_to_folder(unfinished / "ct", unfinished / "result", on_stage=on_stage, **options)
         found, false_marks = match(result.report.findings, truth)
         write_text(unfinished / TRUTH_FILE, _truth_csv(truth, found))
@@ -75,13 +75,13 @@ def run_demo(folder: str | Path, *, seed: int = SEED, on_stage: OnStage | None =
     return Demo(result.report, tuple(truth), found, false_marks, {"ct": target / "ct", **written})
 
 
-def make_ct(folder: Path, *, seed: int = SEED) -> list[PlantedNodule]:
+def make_ct(folder: Path, *, seed: int = SEED, on_progress: OnProgress | None = None) -> list[PlantedNodule]:
     """Write the phantom as a DICOM series, its files in no order; what was planted in it."""
     from imaging.simulation.dicom_series import write_series
     from imaging.simulation.thorax import make_thorax
 
     rng = np.random.default_rng(seed)
-    volume, truth = make_thorax(rng=rng)
+    volume, truth = make_thorax(rng=rng, on_progress=on_progress)
     write_series(volume, folder, order="shuffled", rng=rng)
     return truth
 

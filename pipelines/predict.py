@@ -109,13 +109,13 @@ def analyse(
     model = _load(weights, device, on_stage) if model is None else model
     token_map = _score(model, volume, lungs, prompt, on_stage)
     localization = _localize(model, volume, lungs, token_map, threshold, max_findings, on_stage)
-    grad_cam, similarity = None, None
+    grad_cam, similarity, maps = None, None, {}
     if explain:
-        grad_cam, similarity = _explain(model, volume, lungs, token_map, localization, prompt, on_stage)
+        grad_cam, similarity, maps = _explain(model, volume, lungs, token_map, localization, prompt, on_stage)
     settings = {"threshold": threshold, "max_findings": max_findings, "prompt": prompt, "explain": explain}
     return CaseResult(
         volume=volume,
-        report=_report(chosen, model, localization, token_map, settings | {"device": device}),
+        report=_report(chosen, model, localization, token_map, settings | {"device": device}, maps),
         lungs=lungs,
         nodules=localization.nodules,
         grad_cam=grad_cam,
@@ -289,17 +289,24 @@ def _explain(
     localization: Localization,
     prompt: str | None,
     on_stage: OnStage | None,
-) -> tuple[Any, Any]:
-    from imaging.explanation.gradcam import grad_cam_map
+) -> tuple[Any, Any, dict[str, str]]:
+    """Grad-CAM, similarity, and what the first holds in a sentence."""
+    from imaging.explanation.gradcam import describe_grad_cam, grad_cam_map
     from imaging.explanation.similarity import similarity_map
+    from imaging.outputs.maps import GRAD_CAM
 
     progress = part_of(on_stage, "explain")
     grad_cam = grad_cam_map(model, volume, lungs, localization.findings, on_progress=progress)
-    return grad_cam, similarity_map(token_map, volume, prompt)
+    return grad_cam, similarity_map(token_map, volume, prompt), {GRAD_CAM: describe_grad_cam(model)}
 
 
 def _report(
-    chosen: Chosen, model: LoadedModel, localization: Localization, token_map: TokenMap, settings: dict[str, Any]
+    chosen: Chosen,
+    model: LoadedModel,
+    localization: Localization,
+    token_map: TokenMap,
+    settings: dict[str, Any],
+    maps: dict[str, str],
 ) -> Report:
     volume, origin = chosen.volume, chosen.volume.origin
     notices = [*volume.warnings, *chosen.lungs.notices, *token_map.notices, *localization.notices]
@@ -323,6 +330,7 @@ def _report(
         series_choice=chosen.sentence,
         rejected_series=chosen.losers,
         lungs_ml=chosen.lungs.volume_ml,
+        maps=maps,
     )
 
 

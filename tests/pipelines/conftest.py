@@ -158,11 +158,13 @@ def spine(monkeypatch: pytest.MonkeyPatch) -> Spine:
         "imaging.models.scoring:score_volume": fakes.score_volume,
         "imaging.localization:find_findings": fakes.find_findings,
         "imaging.explanation.gradcam:grad_cam_map": lambda *_, **__: ones,
+        "imaging.explanation.gradcam:describe_grad_cam": lambda *_, **__: "fake Grad-CAM",
         "imaging.explanation.similarity:similarity_map": lambda *_, **__: 0.5 * ones,
     }
+    stand_ins: dict[str, ModuleType] = {}
     for place, fake in places.items():
         module, name = place.split(":")
-        stand_in = ModuleType(module)
-        setattr(stand_in, name, fake)
+        setattr(stand_ins.setdefault(module, ModuleType(module)), name, fake)
+    for module, stand_in in stand_ins.items():
         monkeypatch.setitem(sys.modules, module, stand_in)
     return fakes
