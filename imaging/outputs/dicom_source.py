@@ -266,4 +266,5 @@ def result_uid(report: Report, what: str) -> str:
 def _content(report: Report) -> str:
     values = report.to_json()
     values["provenance"] = {**values["provenance"], "created": ""}
+    del values["maps"]  # other files, which may be there or not
     return json.dumps(values, sort_keys=True)

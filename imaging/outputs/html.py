@@ -122,7 +122,7 @@ def _heat_words(result: CaseResult) -> str | None:
     if result.grad_cam is not None:
         return "Grad-CAM of the image tower"
     if result.similarity is not None:
-        return f"similarity to the text “{result.similarity_prompt}”"
+        return f"similarity to {words.prompt(result.similarity_prompt)}"
     return None
 
 

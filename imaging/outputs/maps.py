@@ -19,6 +19,7 @@ import numpy.typing as npt
 from imaging.geometry.grid import Grid
 from imaging.io.nifti_write import write_nifti
 from imaging.outputs.case import CaseResult
+from imaging.outputs.words import prompt
 
 GRAD_CAM: Final = "grad_cam.nii.gz"
 SIMILARITY: Final = "similarity.nii.gz"
@@ -70,7 +71,7 @@ def describe(result: CaseResult) -> dict[str, str]:
     if result.grad_cam is not None:
         notes[GRAD_CAM] = f"Grad-CAM of the image tower; {heat}"
     if result.similarity is not None:
-        notes[SIMILARITY] = f"similarity in [0, 1] to the text {result.similarity_prompt!r}; {heat}"
+        notes[SIMILARITY] = f"similarity in [0, 1] to {prompt(result.similarity_prompt)}; {heat}"
     notes[NODULES] = f"outlined findings, the value is the number of the finding{place}"
     return notes
 

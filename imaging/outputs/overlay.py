@@ -113,7 +113,7 @@ def _heat_tile(result: CaseResult, finding: Finding, plane: Plane, bare: npt.NDA
     grid = result.volume.grid
     heat, name = (result.grad_cam, "Grad-CAM")
     if heat is None:
-        heat, name = result.similarity, clean(f"similarity to “{result.similarity_prompt}”", most=26)
+        heat, name = result.similarity, clean(f"similarity: {result.similarity_prompt or 'nodule'}", most=26)
     pixels = bare
     if heat is not None:
         most = float(heat.max(initial=0.0)) or 1.0

@@ -73,7 +73,7 @@ DEFAULT_FORMATS: Final = ("csv", "json", "maps", "overlay", "html")
 
 
 class Written(dict[str, Path]):
-    """File name -> path of every file written, and in `notices` why a requested one was left out."""
+    """File name -> path of every file written; `notices` say what of it was left out or left empty, and why."""
 
     def __init__(self, files: Mapping[str, Path], notices: Iterable[Notice] = ()) -> None:
         super().__init__(files)
@@ -86,7 +86,14 @@ def check_formats(formats: Iterable[str], origin: Origin | None) -> None:
     Raises:
         UsageError: ``outputs.unknown_format`` for a name that is not in `WRITERS`; ``outputs.no_dicom_source`` for SR
             or SEG of a CT that was not read from DICOM instances.
+        OutputError: ``outputs.header_unusable`` if SR or SEG cannot name the patient, study or series.
     """
+    _header_notices(formats, origin)
+
+
+def _header_notices(formats: Iterable[str], origin: Origin | None) -> tuple[Notice, ...]:
+    """The refusals of `check_formats`; what of the header is left empty in SR and SEG."""
+    dicom = False
     for name in formats:
         if name not in WRITERS:
             raise UsageError("outputs.unknown_format", f"{name!r} is not one of {', '.join(WRITERS)}")
@@ -96,6 +103,12 @@ def check_formats(formats: Iterable[str], origin: Origin | None) -> None:
                 "outputs.no_dicom_source",
                 f"{name} refers to the DICOM instances of the CT and copies its patient and study; this CT is {source}",
             )
+        dicom = dicom or WRITERS[name].needs_dicom
+    if not dicom or origin is None:
+        return ()
+    from imaging.outputs.dicom_source import clean_header
+
+    return clean_header(origin)[1]
 
 
 def write_case(
@@ -110,6 +123,7 @@ def write_case(
 
     A SEG of a CT without findings cannot exist (a segmentation needs a segment): it is left out with the notice
     ``outputs.seg_empty``, which the report, the page and `Written.notices` carry. The SR is written either way.
+    Attributes of the header that are no valid DICOM are named in ``outputs.header_repaired`` if SR or SEG is written.
 
     Args:
         show_identifiers: put the patient's name and ID on the page; no other text output ever has them.
@@ -120,9 +134,10 @@ def write_case(
         OutputError: ``outputs.header_unusable`` if SR or SEG cannot be made from the CT's header.
     """
     wanted = tuple(dict.fromkeys(formats))
-    check_formats(wanted, result.volume.origin)
+    repaired = _header_notices(wanted, result.volume.origin)
     omitted = _omitted(result, wanted)
-    result = _with_map_notes(result.with_notices(omitted.values()), wanted)
+    notices = (*repaired, *dict.fromkeys(omitted.values()))
+    result = _with_map_notes(result.with_notices(notices), wanted)
     folder = Path(folder)
     files: dict[str, Path] = {}
     for done, name in enumerate(name for name in WRITERS if name in wanted):
@@ -132,7 +147,7 @@ def write_case(
             files |= WRITERS[name].load()(result, folder, show_identifiers=show_identifiers)
     if on_progress is not None:
         on_progress(len(wanted), len(wanted))
-    return Written(files, omitted.values())
+    return Written(files, notices)
 
 
 def _omitted(result: CaseResult, wanted: Iterable[str]) -> dict[str, Notice]:

@@ -87,7 +87,8 @@ def _measurement_report(result: CaseResult, groups: list[Any], source: DicomSour
         model_name=MODEL_NAME,
         serial_number=long_string(result.report.provenance.weights_sha256),
     )
-    observer = sr.ObserverContext(observer_type=sr.CodedConcept.from_code(codes.DEVICE), observer_identifying_attributes=device)
+    kind = sr.CodedConcept.from_code(codes.DEVICE)
+    observer = sr.ObserverContext(observer_type=kind, observer_identifying_attributes=device)
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=codes.CHEST_CT,

@@ -51,6 +51,11 @@ def operating_line(point: OperatingPoint) -> str:
     return f"Marks from a score of {point.threshold:.3g}: {cost}."
 
 
+def prompt(text: str) -> str:
+    """What a similarity map compares with, in words."""
+    return f"the text “{text}”" if text else "the model’s own texts for a nodule"
+
+
 def case_line(report: Report) -> str:
     """Which CT, analysed by what."""
     made = report.provenance
