@@ -22,7 +22,7 @@ from imaging.io.atomic import write_bytes
 from imaging.outputs import words
 from imaging.outputs.case import CaseResult
 from imaging.outputs.drawing import clean
-from imaging.outputs.overlay import MOST_FINDINGS, draw_finding, draw_representative, field_of_view
+from imaging.outputs.overlay import MOST_FINDINGS, draw_finding, draw_planes, field_of_view, middle
 
 FILE_NAME: Final = "report.html"
 _TEMPLATE: Final = "report.html.jinja"
@@ -54,8 +54,14 @@ def page(result: CaseResult, *, show_identifiers: bool = False) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["plain"] = lambda value: clean(str(value), most=_MOST_CHARACTERS)
+    environment.filters["sentence"] = lambda value: _sentence(clean(str(value), most=_MOST_CHARACTERS))
     template = files("imaging.outputs").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(template).render(**_context(result, show_identifiers))
+
+
+def _sentence(text: str) -> str:
+    """With a capital at its head; the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def _context(result: CaseResult, show_identifiers: bool) -> dict[str, Any]:
@@ -66,7 +72,7 @@ def _context(result: CaseResult, show_identifiers: bool) -> dict[str, Any]:
     return {
         "report": report,
         "rows": [_row(finding, pictures.get(finding.number)) for finding in report.findings],
-        "representative": None if report.findings else _embedded(draw_representative(result, field)),
+        "representative": None if report.findings else _embedded(draw_planes(result, middle(result)[0], field)),
         "identifiers": identifiers(result) if show_identifiers else None,
         "study_date": words.date(report.study_date),
         "series_description": origin.series_description if origin else None,
@@ -74,6 +80,8 @@ def _context(result: CaseResult, show_identifiers: bool) -> dict[str, Any]:
         "operating_line": words.operating_line(report.operating_point),
         "checks": [(notice.message, notice.code, CODES[notice.code].remedy) for notice in report.notices],
         "heat": _heat_words(result),
+        "middle": middle(result)[1],
+        "created": words.moment(report.provenance.created),
         "settings": ", ".join(f"{name} {value}" for name, value in report.provenance.settings.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in report.provenance.versions.items()),
         "not_for_diagnosis": words.NOT_FOR_DIAGNOSIS,
@@ -85,15 +93,15 @@ def _context(result: CaseResult, show_identifiers: bool) -> dict[str, Any]:
 def _row(finding: Finding, picture: str | None) -> Row:
     axes = "–"
     if finding.long_axis_mm is not None:
-        axes = f"{words.number(finding.long_axis_mm)} × {words.number(finding.short_axis_mm)} mm"
+        axes = f"{words.number(finding.long_axis_mm)} × {words.number(finding.short_axis_mm)}"
     leading = sorted(finding.attributes.items(), key=lambda pair: -pair[1])
     return Row(
         number=finding.number,
         score=f"{finding.score:.2f}",
-        diameter=words.number(finding.diameter_mm, unit="mm"),
+        diameter=words.number(finding.diameter_mm),
         axes=axes,
-        volume=words.number(finding.volume_mm3, digits=0, unit="mm³"),
-        attenuation=words.number(finding.mean_hu, digits=0, unit="HU"),
+        volume=words.number(finding.volume_mm3, digits=0),
+        attenuation=words.number(finding.mean_hu, digits=0),
         site=words.site(finding),
         place=", ".join(words.number(value) for value in finding.centre_mm),
         attributes=", ".join(f"{name} {score:.2f}" for name, score in leading),

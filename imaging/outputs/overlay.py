@@ -143,16 +143,24 @@ def draw_finding(result: CaseResult, finding: Finding, field: Field) -> Image.Im
     )
 
 
-def draw_representative(result: CaseResult, field: Field) -> Image.Image:
-    """Three planes through the middle of the lungs, unmarked: what was looked at where nothing was found."""
-    return draw_planes(result, field.centre_mm, field)
+def middle(result: CaseResult) -> tuple[Point, str]:
+    """A place worth showing where nothing was found, and its name: where most of the right lung is, if one is known."""
+    grid = result.volume.grid
+    right = None if result.lungs is None else result.lungs.labels == 1
+    if right is None or not right.any():
+        return grid.centre_mm, "the middle of the CT"
+    weights = [right.sum(axis=axes) for axes in ((1, 2), (0, 2), (0, 1))]
+    index = [float(np.average(np.arange(len(w)), weights=w)) for w in weights]
+    x, y, z = (float(v) for v in grid.to_mm(index))
+    return (x, y, z), "the middle of the right lung"
 
 
 def draw_case(result: CaseResult) -> Image.Image:
     """The whole picture: what it is, a row for each finding (or the statement that there is none), what it is not."""
     field = field_of_view(result)
     shown = result.report.findings[:MOST_FINDINGS]
-    rows = [draw_finding(result, finding, field) for finding in shown] or [draw_representative(result, field)]
+    rows = [draw_finding(result, finding, field) for finding in shown]
+    rows = rows or [draw_planes(result, middle(result)[0], field)]
     captions = [finding_line(finding) for finding in shown] or [""]
     width = max(1100, *(row.width for row in rows)) + 2 * MARGIN
     caption_height = 34 if shown else 0
@@ -177,13 +185,8 @@ def _draw_head(canvas: Image.Image, result: CaseResult) -> None:
     draw.text((MARGIN, 58), clean(case_line(result.report), most=150), fill=QUIET, font=font(13), anchor="lt")
     if not result.report.findings:
         draw.text((MARGIN, 96), NO_MARK, fill=INK, font=font(17, bold=True), anchor="lt")
-        draw.text(
-            (MARGIN, 122),
-            "Below: three planes through the middle of the lungs.",
-            fill=QUIET,
-            font=font(13),
-            anchor="lt",
-        )
+        below = f"Below: three planes through {middle(result)[1]}."
+        draw.text((MARGIN, 122), below, fill=QUIET, font=font(13), anchor="lt")
 
 
 def _draw_caption(canvas: Image.Image, y: int, number: int, caption: str) -> None:

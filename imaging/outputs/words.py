@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from imaging.findings import Finding, OperatingPoint, Report
@@ -16,6 +17,16 @@ def date(text: str | None) -> str:
     if not text:
         return "unknown"
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
+
+
+def moment(text: str) -> str:
+    """An ISO 8601 time as a reader likes it; whatever else it is, as it is."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    zone = " UTC" if when.utcoffset() == timedelta(0) else ""
+    return f"{when:%Y-%m-%d %H:%M}{zone}"
 
 
 def number(value: float | None, *, digits: int = 1, unit: str = "") -> str:

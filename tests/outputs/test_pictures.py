@@ -15,6 +15,7 @@ from imaging.geometry.grid import Grid
 from imaging.geometry.volume import Volume
 from imaging.outputs import drawing, overlay, words
 from imaging.outputs.planes import AXIAL, CORONAL, SAGITTAL, Field, Plane, field_of, sample
+from imaging.preprocessing.lungs import Lungs
 
 KINDS = ["axial", "descending", "prone", "oblique", "sheared"]
 VIEWS = [AXIAL, CORONAL, SAGITTAL]
@@ -197,7 +198,8 @@ def test_the_picture_is_written_and_opens(build, tmp_path, kind, findings):
 
 def test_a_scan_without_findings_says_so_and_shows_no_ring(negative):
     picture = overlay.draw_case(negative)
-    assert not orange(np.asarray(overlay.draw_representative(negative, overlay.field_of_view(negative)))).any()
+    planes = overlay.draw_planes(negative, negative.volume.grid.centre_mm, overlay.field_of_view(negative))
+    assert not orange(np.asarray(planes)).any()
     assert picture.height > 400
     assert "does not mean" in words.NO_MARK
 
@@ -264,3 +266,30 @@ def test_dates_in_words(value, text):
 def test_the_cost_of_a_threshold_is_never_left_out():
     assert "1.9 false marks per scan" in words.operating_line(OperatingPoint(0.3, 1.9, "39 scans"))
     assert "not measured" in words.operating_line(OperatingPoint(0.3, None, ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2023-11-14T22:13:20+00:00", "2023-11-14 22:13 UTC"),
+        ("2023-11-14T22:13:20+02:00", "2023-11-14 22:13"),
+        ("?", "?"),
+    ],
+)
+def test_moments_in_words(text, expected):
+    assert words.moment(text) == expected
+
+
+def test_the_middle_of_the_right_lung_is_shown_where_nothing_was_found(build):
+    case = build.case("descending", 0)
+    labels = np.zeros(case.volume.grid.shape, np.uint8)
+    labels[4:9, 10:21, 30:41] = 1
+    labels[:, :, 50:] = 2
+    lungs = Lungs(labels=labels, grid=case.volume.grid, volume_ml=1.0, notices=())
+    place, name = overlay.middle(replace(case, lungs=lungs))
+    assert place == pytest.approx(tuple(case.volume.grid.to_mm([6, 15, 35])))
+    assert "right lung" in name
+    assert overlay.middle(case) == (case.volume.grid.centre_mm, "the middle of the CT")
+    field = overlay.field_of_view(replace(case, lungs=lungs))
+    assert (field.size_mm < field_of(case.volume.grid).size_mm + 1e-6).all()
+    overlay.draw_case(replace(case, lungs=lungs))
