@@ -121,7 +121,7 @@ def _fragments(value: bytes, where: str) -> tuple[list[int], list[bytes]]:
         places.append(at)
         fragments.append(value[at + 8 : at + 8 + length])
         at += 8 + length
-    if value[at : at + 4] != _END or len(fragments) < 2:
+    if value[at : at + 4] != _END or len(value) < at + 8 or len(fragments) < 2:
         raise InputError(
             "dicom.damaged", f"PixelData is cut short: no end after {len(fragments)} fragment(s)", where=where
         )
@@ -155,7 +155,9 @@ def decode(codestream: bytes, uid: str, form: PixelLayout, where: str) -> npt.ND
             decoded, _ = get_decoder(uid).as_array(
                 _encapsulate(codestream), raw=True, index=0, decoding_plugin=codec.plugin, validate=False, **options
             )
-    except Exception as error:  # decoders raise RuntimeError, ValueError, their own kinds ...
+    except BaseException as error:  # decoders raise RuntimeError, ValueError, and a Rust panic that is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise InputError(
             "dicom.damaged", f"the {codec.name} codestream cannot be decoded ({error})", where=where
         ) from error

@@ -256,7 +256,8 @@ def _read(entry: Entry, head: bytes, start: _Start) -> Header | None:
 
 def _image(file: DicomFile, dataset: Any) -> Header:
     try:
-        if SHARED_GROUPS in dataset or FRAME_GROUPS in dataset:
+        is_ct = file.tags.get("Modality", "CT").upper() == "CT"
+        if is_ct and (SHARED_GROUPS in dataset or FRAME_GROUPS in dataset):
             from imaging.io.dicom_multiframe import frame_slices
 
             return Header(frame_slices(file, dataset), file.tags)
@@ -277,6 +278,8 @@ def _without_pixels(file: DicomFile, meta_class: str) -> Header:
         tags = dict(file.tags)
         if not {"InstanceNumber", "ImagePositionPatient", "Rows"} & tags.keys():
             tags.pop("SeriesInstanceUID", None)  # the file may have ended within it
+            if "CT Image" not in kind:
+                return Header(tags=tags)
         return Header(tags=tags, problem=damaged(f"the file ends before its pixel data ({kind})", file.name))
     return Header(tags=file.tags)
 
@@ -293,9 +296,15 @@ def _parse(entry: Entry, head: bytes, start: int, syntax: str) -> tuple[Any, byt
     count = FIRST_BYTES
     while True:
         data = _beginning(entry, head, start, syntax, count)
-        dataset, at = _elements(data, syntax, entry)
-        if at is not None or len(data) < count - (0 if syntax == DEFLATED else start):
-            return dataset, data, at
+        whole = len(data) < count - (0 if syntax == DEFLATED else start)
+        try:
+            dataset, at = _elements(data, syntax, entry)
+        except InputError:
+            if whole:
+                raise
+        else:
+            if whole or at is not None:
+                return dataset, data, at
         if count >= _HEADER_BYTES:
             raise InputError(
                 "input.too_large", f"more than {_HEADER_BYTES:,} bytes before the pixel data", where=entry.name
@@ -328,6 +337,8 @@ def _elements(data: bytes, syntax: str, entry: Entry) -> tuple[Any, int | None]:
             dataset = read_dataset(
                 stream, syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG, stop_when=at_pixels, specific_tags=_WANTED
             )
+            for tag in list(dataset.keys()):
+                dataset.get_item(tag)  # an element without a known VR fails here
     except Exception as error:  # pydicom raises what the bytes provoke: struct.error, KeyError, RecursionError ...
         raise damaged(f"the header cannot be parsed ({type(error).__name__}: {error})", entry.name) from error
     return dataset, stream.tell() if found else None
@@ -376,21 +387,21 @@ def _text(value: bytes) -> str:
     return "\\".join(part.strip(" \0") for part in text.split("\\")) if "\\" in text else text.strip(" \0")
 
 
-def open_dataset(entry: Entry, start: int, syntax: str) -> BinaryIO:
+def open_dataset(entry: Entry, start: int, syntax: str) -> BinaryIO | Inflated:
     """The bytes of a data set from its first element on, inflated as they are read if the syntax is deflated."""
     stream = entry.open()
     stream.seek(start)
-    return _Inflated(stream, entry.name) if syntax == DEFLATED else stream  # type: ignore[return-value]
+    return Inflated(stream, entry.name) if syntax == DEFLATED else stream
 
 
-class _Inflated:
+class Inflated:
     """A raw deflate stream, read forwards; never more is inflated than was asked for."""
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream, self._name = stream, name
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
-    def __enter__(self) -> _Inflated:
+    def __enter__(self) -> Inflated:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -414,6 +425,14 @@ class _Inflated:
             pieces.append(piece)
             missing -= len(piece)
         return b"".join(pieces)
+
+    def finish(self) -> None:
+        """Inflate what is left, a little; refuse a stream that is cut short."""
+        for _ in range(16):
+            if self._inflater.eof or not self.read(2**16):
+                break
+        if not self._inflater.eof and not self._stream.read(1) and not self._inflater.unconsumed_tail:
+            raise damaged("the deflated data set is cut short", self._name)
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the buffer as far as the stream goes."""
