@@ -25,6 +25,7 @@ WORK_MM = 2.8
 ALMOST_UPRIGHT_COSINE = float(np.cos(np.deg2rad(20.0)))
 #: Below this a value was not measured: the padding around a round field of view.
 NOT_MEASURED_HU = -1200.0
+PADDING_HU = -2000.0
 AIR_HU = -1024.0
 
 
@@ -58,6 +59,7 @@ def anatomy_of(volume: Volume) -> Anatomy:
     distances = 1.0 / np.linalg.norm(volume.grid.inverse[:3, :3], axis=1)
     factors = tuple(max(1, round(WORK_MM / d)) for d in distances)
     coarse = _block_means(volume.array, (factors[0], factors[1], factors[2]))
+    coarse[_padding(coarse)] = PADDING_HU
     grid = block_grid(volume.grid, (factors[0], factors[1], factors[2]))
     order, signs = _upright_order(grid)
     if min(abs(grid.direction[2 - world, axis]) for world, axis in enumerate(order)) >= ALMOST_UPRIGHT_COSINE:
@@ -72,10 +74,24 @@ def _block_means(array: npt.NDArray[np.float32], factors: tuple[int, int, int]) 
     """Block means of values cut at -2000 and 1500 HU, lest padding or metal spread; a few slices at a time."""
     step = factors[0] * max(1, 8 // factors[0])
     parts = [
-        block_mean(np.clip(array[start : start + step], -2000.0, 1500.0), factors)
+        block_mean(np.clip(array[start : start + step], PADDING_HU, 1500.0), factors)
         for start in range(0, array.shape[0], step)
     ]
     return np.concatenate(parts)
+
+
+def _padding(coarse: npt.NDArray[np.float32]) -> Mask:
+    """Blocks without any noise at the lowest value, as dark as air, that reach the edge: values a reader filled in."""
+    from scipy.ndimage import label
+
+    lowest = float(coarse.min())
+    flat: Mask = coarse == lowest
+    if lowest > -1000.0:
+        return np.zeros_like(flat)
+    pieces, _ = label(flat)
+    edge = np.unique(np.concatenate([np.take(pieces, [0, -1], axis=axis).ravel() for axis in range(3)]))
+    padding: Mask = np.isin(pieces, edge[edge > 0])
+    return padding
 
 
 def _upright_order(grid: Grid) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -109,4 +125,4 @@ def _resampled_upright(grid: Grid, array: npt.NDArray[np.float32]) -> tuple[Grid
         spacing_mm=(WORK_MM, WORK_MM, WORK_MM),
         origin_mm=tuple(float(v) for v in low + WORK_MM / 2),  # type: ignore[arg-type]
     )
-    return upright, resample_array(array, grid, upright, fill=-2000.0)
+    return upright, resample_array(array, grid, upright, fill=PADDING_HU)

@@ -29,6 +29,11 @@ CLOSE_MM = 8.0
 CLOSE_WALL_MM = 22.0
 #: What the large ball fills must be at least this thick, or it is the chest wall's own curve, in mm.
 NODULE_DEPTH_MM = 3.0
+#: Half the width of the mediastinum above the heart in mm, and from which share of the lungs' height on that is.
+MEDIASTINUM_MM = 42.0
+UPPER_SHARE = 0.65
+#: What lies outside a repaired surface counts as this little outside, so that the surface errs towards the chest wall.
+REPAIR_MARGIN = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +187,7 @@ def _middle_column(anatomy: Anatomy) -> float:
 # --- repair ----------------------------------------------------------------------------------------------------------
 def _repaired(sides: Labels, excluded: Mask, anatomy: Anatomy) -> Labels:
     """Each lung closed over its vessels, nodules and tumours, without its neighbour, the airways or the mediastinum."""
-    between = _between(sides)
+    between = _between(sides, anatomy)
     repaired = sides.copy()
     for side in (RIGHT, LEFT):
         lung = sides == side
@@ -193,11 +198,19 @@ def _repaired(sides: Labels, excluded: Mask, anatomy: Anatomy) -> Labels:
     return repaired
 
 
-def _between(sides: Labels) -> Mask:
-    """Voxels with right lung on their right and left lung on their left: heart, vessels, spine, mediastinum."""
-    right_so_far = np.logical_or.accumulate(sides == RIGHT, axis=2)
-    left_to_come = np.logical_or.accumulate((sides == LEFT)[:, :, ::-1], axis=2)[:, :, ::-1]
-    between: Mask = right_so_far & left_to_come & (sides == 0)
+def _between(sides: Labels, anatomy: Anatomy) -> Mask:
+    """Voxels between the innermost edges of both lungs: heart, vessels, spine, mediastinum.
+
+    In the upper part of the chest, where there is no heart, no more than `MEDIASTINUM_MM` to either side of the middle.
+    """
+    right_to_come = np.logical_or.accumulate((sides == RIGHT)[:, :, ::-1], axis=2)[:, :, ::-1]
+    left_so_far = np.logical_or.accumulate(sides == LEFT, axis=2)
+    both = (sides == RIGHT).any(axis=2, keepdims=True) & (sides == LEFT).any(axis=2, keepdims=True)
+    between: Mask = both & ~right_to_come & ~left_so_far
+    heights = np.flatnonzero((sides > 0).any(axis=(1, 2)))
+    upper = round(heights[0] + UPPER_SHARE * (heights[-1] - heights[0]))
+    columns = np.abs(np.arange(sides.shape[2]) - _middle_column(anatomy)) * anatomy.spacing_mm[2]
+    between[upper:, :, columns > MEDIASTINUM_MM] = False
     return between
 
 
@@ -213,7 +226,7 @@ def _closed(lung: Mask, between: Mask, anatomy: Anatomy) -> Mask:
     inner = np.pad(lung[box.slices], [(p, p) for p in pad])
     wide_between = np.pad(between[box.slices], [(p, p) for p in pad])
     small, large = _ball_closings(inner, anatomy.spacing_mm)
-    wall = _thick_parts(large & ~small & ~wide_between, anatomy.spacing_mm)
+    wall = _thick_parts(large & ~inner & ~wide_between, anatomy.spacing_mm)
     filled = binary_fill_holes(small | wall)
     # Not in sagittal planes: there lung goes all around the root of the lung, which is mediastinum.
     for axis in (0, 1):
@@ -233,13 +246,13 @@ def _ball_closings(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[
 
 
 def _thick_parts(mask: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
-    """The parts of a mask that hold a ball of `NODULE_DEPTH_MM` radius, with what lies within that ball's reach."""
+    """The parts of a mask that hold a ball of `NODULE_DEPTH_MM` radius, with what lies near it."""
     from scipy.ndimage import distance_transform_edt
 
     deep = distance_transform_edt(mask, sampling=spacing_mm) > NODULE_DEPTH_MM
     if not deep.any():
         return deep
-    thick: Mask = mask & (distance_transform_edt(~deep, sampling=spacing_mm) <= 2 * NODULE_DEPTH_MM)
+    thick: Mask = mask & (distance_transform_edt(~deep, sampling=spacing_mm) <= 3 * NODULE_DEPTH_MM)
     return thick
 
 
@@ -278,4 +291,6 @@ def _field(anatomy: Anatomy, parenchyma: Mask, labels: Labels, tubes: Mask) -> n
     # Only the rim follows HU; deeper, vessels are part of the lung.
     rim = surface & binary_dilation(~inside)
     field[rim] = np.where(inside[rim], np.maximum(by_hu[rim], 0.05), np.minimum(by_hu[rim], -0.05))
+    repaired = binary_dilation(inside & ~parenchyma, structure=np.ones((3, 3, 3))) & ~inside
+    field[repaired] = np.maximum(field[repaired], np.float32(-REPAIR_MARGIN))
     return field.astype(np.float32)

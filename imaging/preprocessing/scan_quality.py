@@ -24,6 +24,7 @@ SINGLE_SHARE = 0.06
 #: Metal: voxels above this, and how much of it makes a notice.
 METAL_HU = 2500.0
 METAL_ML = 0.5
+METAL_MARGIN_MM = 30.0
 
 
 def scan_notices(volume: Volume, anatomy: Anatomy, shape: LungShape) -> tuple[Notice, ...]:
@@ -153,13 +154,14 @@ def _single(shape: LungShape) -> Notice | None:
 
 
 def _metal(volume: Volume, anatomy: Anatomy, shape: LungShape) -> Notice | None:
-    """Metal at the height of the lungs; undiluted contrast in a vein is as dense, and streaks as much."""
+    """Metal in the lungs or near them (a pacemaker in the chest wall); undiluted contrast in a vein is as dense, and streaks as much."""
     box = mask_box(shape.labels > 0)
     assert box is not None
+    box = box.expanded(METAL_MARGIN_MM, anatomy.grid)
     ends = np.array([[a - 0.5, b - 0.5] for a, b in zip(box.start, box.stop, strict=True)])
     corners = volume.grid.to_index(anatomy.grid.to_mm(np.array(np.meshgrid(*ends)).reshape(3, -1).T))
     low = np.clip(np.floor(corners.min(axis=0)), 0, None).astype(int)
-    high = np.ceil(corners.max(axis=0)).astype(int) + 1
+    high = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, None).astype(int)
     part = volume.array[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
     voxels = sum(int(np.count_nonzero(plane > METAL_HU)) for plane in part)
     millilitres = voxels * volume.grid.voxel_volume_mm3 / 1000.0

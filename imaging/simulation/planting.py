@@ -17,6 +17,8 @@ Points = npt.NDArray[np.float64]
 #: Free lung between two nodules, and between a free nodule and pleura or larger vessels, in mm.
 APART_MM = 12.0
 FREE_MM = 2.0
+#: Closer to the middle than this the pleura lies on the mediastinum, not on the chest wall, in mm.
+MEDIAL_MM = 45.0
 #: Vessels a nodule may sit on, by radius in mm.
 VESSEL_MM = (0.9, 2.2)
 
@@ -62,7 +64,8 @@ def _candidates(
         deep = _nearest(depth, lattice, points) > radius + FREE_MM
         return points[deep]
     if wish.attachment == "pleura":
-        costal = np.abs(body.wall * np.float32(scale) - depth) < 2.5
+        lateral = np.abs(lattice.x) > MEDIAL_MM * scale
+        costal = (np.abs(body.wall * np.float32(scale) - depth) < 2.5) & lateral
         fits = costal & (np.abs(depth - 0.75 * radius) < max(1.2, 0.2 * radius))
     else:
         fits = depth > radius + FREE_MM

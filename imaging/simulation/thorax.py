@@ -345,8 +345,8 @@ def _interpolated(coarse: Field, down: Weights, across: Weights, window: tuple[s
     low, weight = down[0][window[0]], down[1][window[0]][:, None]
     rows = coarse[low] * (1 - weight) + coarse[low + 1] * weight
     low, weight = across[0][window[1]], across[1][window[1]][None, :]
-    fine: Field = rows[:, low] * (1 - weight) + rows[:, low + 1] * weight
-    return fine
+    fine = rows[:, low] * (1 - weight) + rows[:, low + 1] * weight
+    return fine.astype(np.float32, copy=False)
 
 
 class _Texture:
