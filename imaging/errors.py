@@ -709,3 +709,44 @@ _register(
         ),
     },
 )
+
+# --- models and training ---------------------------------------------------------------------------------------------
+_register(
+    "model",
+    {
+        "weights.missing": (
+            "no weights where they were looked for",
+            "name a folder with manifest.json, as 'nodulus train' writes it, or leave --weights out for the shipped ones",
+        ),
+        "weights.changed": (
+            "a file of weights is not the one that its manifest describes",
+            "install the package again, or take the run folder from its source again",
+        ),
+        "weights.unsuitable": (
+            "the weights do not fit this version of the network",
+            "use weights whose manifest has a schema version that this version of nodulus reads",
+        ),
+    },
+)
+_register(
+    "notice",
+    {
+        "prompt.untrained": (
+            "a prompt has words that the text tower never met in training; its map may mean nothing",
+            "use words of imaging/models/prompts.json",
+        ),
+        "scoring.candidates": (
+            "the transformer looked at the most suspicious places only; elsewhere the map is empty",
+            "nothing to do; the number of places is stated",
+        ),
+    },
+)
+_register(
+    "input",
+    {
+        "cases.layout": (
+            "a folder of training cases is incomplete or its arrays do not fit together",
+            "make it again with 'nodulus prepare'",
+        ),
+    },
+)

@@ -14,18 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imaging.errors import InputError, _register
+from imaging.errors import InputError
 from imaging.provenance import file_sha256
-
-_register(
-    "input",
-    {
-        "cases.layout": (
-            "a folder of training cases is incomplete or its arrays do not fit together",
-            "make it again with 'nodulus prepare'",
-        ),
-    },
-)
 
 
 @dataclass(frozen=True, eq=False)
