@@ -27,7 +27,7 @@ Family = Literal["jpeg", "jpegls", "j2k", "rle"]
 
 @dataclass(frozen=True)
 class Codec:
-    """A transfer syntax that is decoded: name, kind of codestream, pydicom's plugin, and the deepest values it takes."""
+    """A transfer syntax that is decoded: name, kind of codestream, pydicom's plugin, and the most bits it takes."""
 
     name: str
     family: Family

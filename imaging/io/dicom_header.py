@@ -10,9 +10,10 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, cast
 
 from imaging.errors import InputError
 from imaging.io.entries import Entry
@@ -316,7 +317,7 @@ def _beginning(entry: Entry, head: bytes, start: int, syntax: str, count: int) -
     """The first bytes of the data set: of the file's first `count`, or `count` inflated ones."""
     if syntax != DEFLATED:
         return (head if count <= len(head) else entry.head(count))[start:]
-    with open_dataset(entry, start, syntax) as stream:
+    with closing(open_dataset(entry, start, syntax)) as stream:
         return stream.read(count)
 
 
@@ -387,11 +388,27 @@ def _text(value: bytes) -> str:
     return "\\".join(part.strip(" \0") for part in text.split("\\")) if "\\" in text else text.strip(" \0")
 
 
-def open_dataset(entry: Entry, start: int, syntax: str) -> BinaryIO | Inflated:
+class ByteStream(Protocol):
+    """What is asked of the bytes of a data set."""
+
+    def read(self, count: int, /) -> bytes:
+        """Up to `count` bytes."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer as far as there are bytes."""
+
+    def seek(self, offset: int, whence: int, /) -> int:
+        """Skip forwards."""
+
+    def close(self) -> None:
+        """Give the file back."""
+
+
+def open_dataset(entry: Entry, start: int, syntax: str) -> ByteStream:
     """The bytes of a data set from its first element on, inflated as they are read if the syntax is deflated."""
     stream = entry.open()
     stream.seek(start)
-    return Inflated(stream, entry.name) if syntax == DEFLATED else stream
+    return Inflated(stream, entry.name) if syntax == DEFLATED else cast(ByteStream, stream)
 
 
 class Inflated:
@@ -400,12 +417,6 @@ class Inflated:
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream, self._name = stream, name
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-
-    def __enter__(self) -> Inflated:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stream.close()
 
     def close(self) -> None:
         self._stream.close()

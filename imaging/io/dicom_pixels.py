@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,16 @@ import numpy.typing as npt
 
 from imaging.errors import InputError, Notice
 from imaging.io import dicom_codecs
-from imaging.io.dicom_header import DEFLATED, NATIVE_SYNTAXES, DicomFile, Slice, damaged, open_dataset
+from imaging.io.dicom_header import (
+    DEFLATED,
+    NATIVE_SYNTAXES,
+    ByteStream,
+    DicomFile,
+    Inflated,
+    Slice,
+    damaged,
+    open_dataset,
+)
 
 AIR_HU = -1024.0
 #: A padding value that means a HU within this range cannot be told from tissue.
@@ -168,7 +178,7 @@ def check_scales(slices: Sequence[Slice]) -> Notice | None:
     if not doubtful:
         return None
     first = slices[doubtful[0]]
-    if len({doubt for doubt in doubts}) > 1:
+    if len(set(doubts)) > 1:
         raise InputError(
             "dicom.rescale", f"{doubts[doubtful[0]]} in {len(doubtful)} of {len(slices)} images only", where=first.name
         )
@@ -317,9 +327,9 @@ def _frames(one: Slice, form: PixelLayout, frames: Sequence[int]) -> Iterable[St
     if file.transfer_syntax in NATIVE_SYNTAXES:
         yield from _native_frames(file, form, frames)
         return
-    with open_dataset(file.entry, file.dataset_at, file.transfer_syntax) as stream:
+    with closing(open_dataset(file.entry, file.dataset_at, file.transfer_syntax)) as stream:
         stream.seek(file.pixels_at or 0, os.SEEK_CUR)
-        value = stream.read()
+        value = stream.read(file.entry.size)
     total = one.whole("NumberOfFrames") if one.get("NumberOfFrames") else 1
     codestreams = dicom_codecs.frames_of(value, total, file.name)
     for frame in frames:
@@ -328,7 +338,7 @@ def _frames(one: Slice, form: PixelLayout, frames: Sequence[int]) -> Iterable[St
 
 def _native_frames(file: DicomFile, form: PixelLayout, frames: Sequence[int]) -> Iterable[Stored]:
     word = np.dtype(f"u{form.bits_allocated // 8}").newbyteorder("<" if file.little_endian else ">")
-    with open_dataset(file.entry, file.dataset_at, file.transfer_syntax) as stream:
+    with closing(open_dataset(file.entry, file.dataset_at, file.transfer_syntax)) as stream:
         stream.seek(file.pixels_at or 0, os.SEEK_CUR)
         at = 0
         for frame in frames:
@@ -338,12 +348,14 @@ def _native_frames(file: DicomFile, form: PixelLayout, frames: Sequence[int]) ->
             _fill(stream, raw.reshape(-1).view(np.uint8).data, file.name)
             at = frame + 1
             yield raw if raw.dtype.isnative else raw.astype(word.newbyteorder("="))
+        if isinstance(stream, Inflated):
+            stream.finish()
 
 
-def _fill(stream: object, buffer: memoryview, name: str) -> None:
+def _fill(stream: ByteStream, buffer: memoryview, name: str) -> None:
     filled = 0
     while filled < len(buffer):
-        count = stream.readinto(buffer[filled:])  # type: ignore[attr-defined]
+        count = stream.readinto(buffer[filled:])
         if not count:
             raise damaged(f"PixelData ends after {filled:,} of a frame's {len(buffer):,} bytes", name)
         filled += count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from io import BytesIO
 from typing import Any
 
@@ -147,7 +148,7 @@ def read_copied_header(one: Slice) -> Any:
 def _whole_header(file: DicomFile) -> Any:
     from pydicom.filereader import read_dataset
 
-    with open_dataset(file.entry, file.dataset_at, file.transfer_syntax) as stream:
+    with closing(open_dataset(file.entry, file.dataset_at, file.transfer_syntax)) as stream:
         data = stream.read(file.pixels_at or 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
