@@ -53,9 +53,9 @@ class CamSettings:
 
     @classmethod
     def of_model(cls, model: LoadedModel) -> CamSettings:
-        """What the model card recommends after measuring (its key ``grad_cam``), or the last block."""
-        card: dict[str, Any] = dict(model.card.get("grad_cam") or {})
-        return cls(block=int(card.get("block", -1)), method=card.get("method", "grad-cam"))
+        """What the model card recommends after measuring (its key ``explanation``), or the last block."""
+        card: dict[str, Any] = dict(model.card.get("explanation") or {})
+        return cls(block=int(card.get("layer", -1)), method=card.get("method", "grad-cam"))
 
 
 def describe_grad_cam(model: LoadedModel, *, settings: CamSettings | None = None, extent: Extent = "findings") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ from imaging.findings import Finding, Point
 from imaging.geometry import Grid, Volume
 from imaging.geometry.boxes import Box, crop_grid
 from imaging.geometry.resample import resample_array
-from imaging.localization.patch import canonical_axes
 
 if TYPE_CHECKING:
     from imaging.models.weights import LoadedModel
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 Floats32 = npt.NDArray[np.float32]
 
+#: Windows lie in the patient's axial planes: (plane, row, column) grow to the head, to the back, to the left.
+AXES: Final[npt.NDArray[np.float64]] = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 #: Maps are kept this far outside the lungs, mm.
 LUNG_MARGIN_MM = 5.0
 #: Windows go on this far above and below a finding, mm.
@@ -72,9 +73,8 @@ def stack_around(model: LoadedModel, volume: Volume, finding: Finding) -> Window
 def lung_stacks(model: LoadedModel, volume: Volume, lungs: Lungs) -> list[WindowStack]:
     """Windows all over the lungs, overlapping by a third; one stack a plane."""
     side, token_mm, _ = token_shape(model)
-    axes = canonical_axes(volume.grid)
     index = np.argwhere(lungs.labels[:, ::4, ::4]) * (1, 4, 4)
-    along = lungs.grid.to_mm(index) @ axes
+    along = lungs.grid.to_mm(index) @ AXES
     low, high = along.min(axis=0) - LUNG_MARGIN_MM, along.max(axis=0) + LUNG_MARGIN_MM
     stride = max(1, side * 2 // 3)
     stacks = []
@@ -83,10 +83,10 @@ def lung_stacks(model: LoadedModel, volume: Volume, lungs: Lungs) -> list[Window
         if not len(here):
             continue
         counts = [int(np.ceil((high[a] - low[a]) / token_mm / stride)) * stride + side for a in (1, 2)]
-        middle = axes @ np.array([depth, *((low[1:] + high[1:]) / 2)])
+        middle = AXES @ np.array([depth, *((low[1:] + high[1:]) / 2)])
         centre = (float(middle[0]), float(middle[1]), float(middle[2]))
         lattice = _lattice(volume.grid, centre, (1, counts[0], counts[1]), LUNG_STEP_MM, token_mm)
-        tokens = (lattice.to_index(here @ axes[:, 1:].T + depth * axes[:, 0]))[:, 1:]
+        tokens = (lattice.to_index(here @ AXES[:, 1:].T + depth * AXES[:, 0]))[:, 1:]
         corners = [
             (0, r, c)
             for r in range(0, counts[0] - side + 1, stride)
@@ -101,7 +101,7 @@ def lung_stacks(model: LoadedModel, volume: Volume, lungs: Lungs) -> list[Window
 def _lattice(grid: Grid, centre_mm: Point, shape: tuple[int, int, int], step_mm: float, token_mm: float) -> Grid:
     """A lattice of tokens about a place, along the axes that windows have."""
     affine = np.eye(4)
-    affine[:3, :3] = canonical_axes(grid) * (step_mm, token_mm, token_mm)
+    affine[:3, :3] = AXES * (step_mm, token_mm, token_mm)
     affine[:3, 3] = np.asarray(centre_mm) - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
     return Grid(shape, affine, grid.frame_of_reference_uid)
 

@@ -32,8 +32,12 @@ Describe = Callable[["LoadedModel", Volume, Sequence[Point]], Sequence[Mapping[s
 
 #: A finding lies inside the lungs or at most so far outside, mm.
 LUNG_MARGIN_MM = 2.0
+#: So many peaks are looked at for each finding wanted: a large mass can light up in a dozen places.
+PEAKS_A_FINDING = 12
 #: Two centres closer than this are one lesion, mm.
 SAME_MM = 4.0
+#: The ball inside a leaked outline is kept where its centre is this near to the seed, mm.
+NEAR_SEED_MM = 3.0
 #: Radius of the ball that marks a finding without an outline in the label array, mm.
 MARK_MM = 2.0
 
@@ -45,8 +49,8 @@ class Localization:
     Args:
         findings: the most suspicious first, numbered from 1.
         nodules: uint8 on the CT's grid, the value is a finding's number; the smaller number where outlines overlap.
-            Without an outline (``measurement.none``) a ball of 2 mm radius marks a finding; where growing ran into
-            something else (``measurement.leaked``), the largest ball inside.
+            Without an outline (``measurement.none``, ``measurement.leaked``) a ball marks a finding: the largest one
+            inside what was grown, or one of 2 mm radius.
         notices: what holds for all findings.
     """
 
@@ -64,6 +68,7 @@ class _Place:
     lesion: Lesion | None = None
     measured: Measurement | None = None
     shape: Floats32 | None = None
+    leaked: bool = False
 
 
 def find_findings(
@@ -90,8 +95,10 @@ def find_findings(
         on_progress: called as (peaks done, peaks).
     """
     least = model.operating_point.threshold if threshold is None else threshold
-    peaks = [p for p in find_peaks(token_map) if model.calibrate(p.logit) >= least]
-    places = _places(volume, lungs, token_map, peaks, min(max_findings, 255), on_progress)
+    most = min(max_findings, 255)
+    strongest = find_peaks(token_map, limit=PEAKS_A_FINDING * most)
+    peaks = [p for p in strongest if model.calibrate(p.logit) >= least]
+    places = _places(volume, lungs, token_map, peaks, most, on_progress)
     centres = [place.centre_mm for place in places]
     sites = locate(lungs, centres)
     attributes = (describe or _text_attributes)(model, volume, centres) if centres else []
@@ -150,8 +157,11 @@ def _outlined(volume: Volume, lungs: Lungs, logit: float, seed_mm: Point) -> _Pl
     if lesion is None:
         return _Place(logit, seed_mm)
     if lesion.leaked:
+        # The ball may have drifted into what was leaked into; then the seed is the better place.
         centre = lesion.patch.to_point(lesion.inscribed_at)
-        return _Place(logit, centre, lesion, shape=lesion.mask.astype(np.float32))
+        if float(np.linalg.norm(np.subtract(centre, seed_mm))) > NEAR_SEED_MM:
+            return _Place(logit, seed_mm, leaked=True)
+        return _Place(logit, centre, lesion, shape=lesion.mask.astype(np.float32), leaked=True)
     fractions = occupancy(lesion)
     measured = measure(lesion, fractions)
     return _Place(logit, measured.centre_mm, lesion, measured, solid_shape(lesion, fractions))
@@ -192,7 +202,7 @@ def _in_lungs(volume: Volume, lungs: Lungs, centre_mm: Point) -> bool:
 
 
 def _finding(place: _Place, number: int, model: LoadedModel, seriesuid: str) -> Finding:
-    note = "measurement.none" if place.lesion is None else "measurement.leaked" if place.lesion.leaked else None
+    note = "measurement.leaked" if place.leaked else "measurement.none" if place.lesion is None else None
     finding = Finding(
         number=number,
         tracking_uid=tracking_uid(seriesuid, place.centre_mm),

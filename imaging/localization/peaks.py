@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from imaging.findings import Point
 from imaging.localization.patch import Floats
@@ -30,8 +31,8 @@ class Peak:
     logit: float
 
 
-def find_peaks(token_map: TokenMap, *, apart_mm: float = APART_MM) -> list[Peak]:
-    """Local maxima of the logits, the strongest first, no two closer than `apart_mm`.
+def find_peaks(token_map: TokenMap, *, apart_mm: float = APART_MM, limit: int | None = None) -> list[Peak]:
+    """Local maxima of the logits, the strongest first, no two closer than `apart_mm`; at most `limit`.
 
     Ties are broken by place in LPS, never by the order in which the CT was stored.
     """
@@ -44,18 +45,24 @@ def find_peaks(token_map: TokenMap, *, apart_mm: float = APART_MM) -> list[Peak]
     values = logits[tuple(index.T)].astype(np.float64)
     places = np.round(points, 3)
     order = np.lexsort((places[:, 0], places[:, 1], places[:, 2], -values))
-    return [Peak(_point(points[i]), float(values[i])) for i in _apart(points[order], order, apart_mm)]
+    return [Peak(_point(points[i]), float(values[i])) for i in _apart(points, order, apart_mm, limit)]
 
 
-def _apart(points: Floats, order: np.ndarray[tuple[int], np.dtype[np.int_]], apart_mm: float) -> list[int]:
-    """Of points in falling order, those with no earlier kept one within reach; their entries of `order`."""
+def _apart(points: Floats, order: npt.NDArray[np.int_], apart_mm: float, limit: int | None) -> list[int]:
+    """Of points taken in an order, those with no earlier kept one within reach."""
+    from scipy.spatial import KDTree
+
+    if not len(points):
+        return []
+    tree = KDTree(points)
+    free = np.ones(len(points), dtype=bool)
     kept: list[int] = []
-    places = np.empty((0, 3))
-    for point, which in zip(points, order, strict=True):
-        if places.size and ((places - point) ** 2).sum(axis=1).min() < apart_mm**2:
-            continue
-        kept.append(int(which))
-        places = np.vstack([places, point])
+    for which in order.tolist():
+        if limit is not None and len(kept) >= limit:
+            break
+        if free[which]:
+            kept.append(which)
+            free[tree.query_ball_point(points[which], apart_mm)] = False
     return kept
 
 

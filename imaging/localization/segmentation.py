@@ -251,7 +251,9 @@ def _open(grown: Mask, depth: Floats32, summit: Index, radius_mm: float, spacing
     labels, _ = ndimage.label(depth > radius_mm)
     core = labels == labels[summit] if labels[summit] else labels == -1
     core[summit] = True
-    box = ndimage.find_objects(grown.astype(np.uint8))[0]
+    reach = int(np.ceil(radius_mm / spacing_mm)) + 1
+    found = ndimage.find_objects(core.view(np.uint8))[0]
+    box = tuple(slice(max(s.start - reach, 0), s.stop + reach) for s in found)
     opened: Mask = np.zeros_like(grown)
     away = ndimage.distance_transform_edt(~core[box]) * spacing_mm
     # Half a voxel of slack gives back the corners that the discrete ball cannot reach.

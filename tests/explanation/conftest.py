@@ -36,7 +36,9 @@ def small_net():
     class Vision(nn.Module):
         def __init__(self):
             super().__init__()
-            self.config = SimpleNamespace(token_mm=2.8, pixel_mm=0.7, window_pixels=PIXELS, slice_step_mm=2.0)
+            self.config = SimpleNamespace(
+                slices=SLICES, token_mm=2.8, pixel_mm=0.7, window_pixels=PIXELS, slice_step_mm=2.0
+            )
             self.stem = nn.Sequential(
                 nn.Conv2d(SLICES, 16, 3, 2, 1), nn.GELU(), nn.Conv2d(16, 32, 3, 2, 1), nn.GELU(), nn.Conv2d(32, 32, 1)
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,6 @@ from imaging.explanation.similarity import similarity_map
 from imaging.explanation.windows import lung_stacks, paint, stack_around
 from imaging.findings import Finding
 from imaging.geometry import Grid, Volume
-from imaging.localization.patch import canonical_axes
 from imaging.preprocessing.lungs import Lungs
 
 CENTRE = (4.2, -7.7, 33.1)
@@ -37,27 +35,6 @@ def scan(*, spacing=(2.5, 0.8, 0.8), shear=0.0, flip=False):
     return Volume(hu.astype(np.float32), grid), Lungs(labels, grid, 100.0)
 
 
-@pytest.fixture
-def scoring(monkeypatch):
-    """Windows cut by linear interpolation along the canonical axes."""
-    import torch
-    from scipy import ndimage
-
-    from imaging.models.intensity import normalize_hu
-
-    def window_inputs(model, volume, centres_mm):
-        axes = canonical_axes(volume.grid)
-        offsets = [np.arange(3) * 2.0 - 2.0] + [(np.arange(24) - 11.5) * 0.7] * 2
-        mesh = np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1) @ axes.T
-        hu = []
-        for centre in centres_mm:
-            index = np.moveaxis(volume.grid.to_index(mesh + np.asarray(centre)), -1, 0)
-            hu.append(ndimage.map_coordinates(volume.array, index, order=1, mode="nearest"))
-        return normalize_hu(torch.from_numpy(np.stack(hu).astype(np.float32)))
-
-    monkeypatch.setitem(sys.modules, "imaging.models.scoring", SimpleNamespace(window_inputs=window_inputs))
-
-
 def finding(**values):
     return Finding(number=1, tracking_uid="2.25.1", centre_mm=CENTRE, score=0.9, logit=2.0, **values)
 
@@ -65,7 +42,7 @@ def finding(**values):
 @pytest.mark.parametrize(
     "kind", [{}, {"flip": True}, {"shear": 0.8}, {"spacing": (1.0, 0.7, 0.7)}, {"spacing": (5.0, 0.9, 0.9)}]
 )
-def test_grad_cam_peaks_in_the_ball(model, scoring, kind):
+def test_grad_cam_peaks_in_the_ball(model, kind):
     volume, lungs = scan(**kind)
     told = []
     heat = grad_cam_map(
@@ -89,12 +66,12 @@ def test_grad_cam_peaks_in_the_ball(model, scoring, kind):
     assert told[-1][0] == told[-1][1]
 
 
-def test_no_finding_gives_an_empty_map(model, scoring):
+def test_no_finding_gives_an_empty_map(model):
     volume, lungs = scan()
     assert not grad_cam_map(model, volume, lungs, []).any()
 
 
-def test_whole_lungs_show_the_ball_too(model, scoring):
+def test_whole_lungs_show_the_ball_too(model):
     volume, lungs = scan()
     settings = CamSettings(method="hires-cam")
     heat = grad_cam_map(model, volume, lungs, [], settings=settings, extent="lungs")
@@ -108,7 +85,7 @@ def test_whole_lungs_show_the_ball_too(model, scoring):
 
 
 def test_the_card_chooses_the_block(model):
-    model.card = {"grad_cam": {"block": 0, "method": "hires-cam"}}
+    model.card = {"explanation": {"layer": 0, "method": "hires-cam"}}
     assert CamSettings.of_model(model) == CamSettings(0, "hires-cam")
     model.card = {}
     assert CamSettings.of_model(model) == CamSettings()
@@ -126,8 +103,7 @@ def test_token_maps_are_painted_where_the_tokens_are(model, kind):
     paint(result, volume, lungs, stack, maps)
     token = stack.corners[which] + np.array([0, 2, 4])
     place = stack.lattice.to_mm(token)
-    axes = canonical_axes(volume.grid)
-    expected = np.asarray(stack.centres_mm[which]) + axes @ [0, (2 - 2.5) * 2.8, (4 - 2.5) * 2.8]
+    expected = np.asarray(stack.centres_mm[which]) + np.array([(4 - 2.5) * 2.8, (2 - 2.5) * 2.8, 0])
     np.testing.assert_allclose(place, expected, atol=1e-9)
     index = np.argwhere(result)
     weights = result[tuple(index.T)].astype(float)
