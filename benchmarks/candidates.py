@@ -3,8 +3,8 @@
     python -m benchmarks.candidates [--split val|test] [--weights PATH] [--baselines-only] [--no-write]
 
 LUNA16 candidates as pictures of 50 x 50 pixels. Their pixel spacing is unknown for most, so all are given 0.7 mm; each
-is one slice, so the slice is repeated (and, in a second row, given alone). The brightness of the middle alone tells much
-here, so it is in the table; there is no bar. Intervals are by bootstrap over scans.
+is one slice, so the slice is repeated (and, in a second row, given alone). The brightness of the middle alone tells
+much here, so it is in the table; there is no bar. Intervals are by bootstrap over scans.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _baselines() -> dict[str, Callable[[Candidates], npt.ArrayLike]]:
     def scored(scorer: RandomInLung | CentrePrior | BlobDetector) -> Callable[[Candidates], npt.ArrayLike]:
-        return lambda c: [score.logit for score in scorer.score_windows(c.windows(repeats=REPEATS))]
+        return lambda c: scorer.window_logits(c.windows(repeats=REPEATS))
 
     return {
         "brightness of the middle": lambda c: [middle_brightness(picture) for picture in c.pictures],

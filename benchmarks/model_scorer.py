@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.lidc_data import Stack
-from benchmarks.scorers import MARKS_A_STACK, Point, StackMark, Window, WindowScore
+from benchmarks.scorers import MARKS_A_STACK, Point, StackMark, Window, WindowPoints
 from imaging.geometry import Grid, Volume
 from imaging.localization.find import find_findings
 from imaging.localization.refinement import refine
 
 if TYPE_CHECKING:
     import torch
+
     from imaging.models.scoring import TokenMap
     from imaging.models.weights import LoadedModel
 
@@ -38,6 +39,7 @@ class ModelScorer:
 
     def __post_init__(self) -> None:
         self.name = "nodulus"
+        self._kept: dict[int, tuple[Window, np.ndarray[Any, Any]]] = {}
 
     @classmethod
     def load(cls, weights: str | None, *, grad_cam: bool = False) -> ModelScorer:
@@ -70,44 +72,49 @@ class ModelScorer:
             parts = [self.model.net.token_logits(part).cpu() for part in inputs.split(BATCH)]
         return torch.cat(parts).numpy().astype(np.float64)
 
+    def _tokens(self, windows: Sequence[Window]) -> np.ndarray[Any, Any]:
+        """Token logits of windows, each window through the network once."""
+        import torch
+
+        new = [window for window in windows if id(window) not in self._kept]
+        if new:
+            tokens = self.token_logits(torch.cat([self.window_input(window) for window in new]))
+            self._kept.update((id(window), (window, each)) for window, each in zip(new, tokens, strict=True))
+        return np.stack([self._kept[id(window)][1] for window in windows])
+
     def window_logits(self, windows: Sequence[Window]) -> np.ndarray[Any, Any]:
         """The pooled logit of each window, (n,)."""
-        import torch
+        return pooled(self._tokens(windows))
 
-        return pooled(self.token_logits(torch.cat([self.window_input(window) for window in windows])))
-
-    def score_windows(self, windows: Sequence[Window]) -> list[WindowScore]:
-        """The pooled logit of each window; its finding's centre, its strongest token and, if asked for, Grad-CAM."""
-        import torch
-
-        inputs = torch.cat([self.window_input(window) for window in windows])
-        logits = self.token_logits(inputs)
-        peaks = self._grad_cam_peaks(windows, inputs) if self.grad_cam else [{}] * len(windows)
+    def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
+        """The centre of each window's first finding; its strongest token and, if asked for, Grad-CAM beside it."""
+        peaks = self._grad_cam_peaks(windows) if self.grad_cam else [{}] * len(windows)
         return [
-            self._placed(window, tokens, float(logit), others)
-            for window, tokens, logit, others in zip(windows, logits, pooled(logits), peaks, strict=True)
+            self._placed(window, tokens, others)
+            for window, tokens, others in zip(windows, self._tokens(windows), peaks, strict=True)
         ]
 
-    def _placed(
-        self, window: Window, tokens: np.ndarray[Any, Any], logit: float, others: Mapping[str, Point]
-    ) -> WindowScore:
+    def _placed(self, window: Window, tokens: np.ndarray[Any, Any], others: Mapping[str, Point]) -> WindowPoints:
         token_map = window_map(window.centre_mm, tokens, self.token_mm)
         strongest = np.unravel_index(int(tokens.argmax()), tokens.shape)
         token_mm = _point(token_map.grid.to_mm((0, *strongest)))
         densest = refine(window.stack.volume, window.stack.lungs, token_map, token_mm)
         found = self._findings(window.stack.volume, window.stack.lungs, token_map, most=1)
-        return WindowScore(
-            logit=logit,
+        return WindowPoints(
             point_mm=found[0].point_mm if found else densest,
             others={"token centre": token_mm, "densest point": densest, **others},
         )
 
-    def _grad_cam_peaks(self, windows: Sequence[Window], inputs: torch.Tensor) -> list[Mapping[str, Point]]:
+    def _grad_cam_peaks(self, windows: Sequence[Window]) -> list[Mapping[str, Point]]:
         """The middle of the strongest token of Grad-CAM at each window."""
-        from imaging.explanation.gradcam import window_cam
+        import torch
 
+        from imaging.explanation.gradcam import CamSettings, window_cams
+
+        inputs = torch.cat([self.window_input(window) for window in windows])
         peaks: list[Mapping[str, Point]] = []
-        cams = [window_cam(self.model, part) for part in inputs.split(BATCH)]
+        settings = CamSettings.of_model(self.model)
+        cams = [window_cams(self.model.net, part, settings=settings)[0] for part in inputs.split(BATCH)]
         for window, cam in zip(windows, np.concatenate(cams), strict=True):
             grid = window_map(window.centre_mm, cam, self.token_mm).grid
             strongest = np.unravel_index(int(cam.argmax()), cam.shape)

@@ -6,7 +6,7 @@ Gaussian at several scales) go through the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -37,13 +37,12 @@ class Window:
 
 
 @dataclass(frozen=True)
-class WindowScore:
-    """What a scorer says of a window: how suspicious, and where the suspicion lies.
+class WindowPoints:
+    """Where the suspicion lies in a window.
 
     `point_mm` is the place that counts; `others` are places to be shown beside it, such as the peak of a heat map.
     """
 
-    logit: float
     point_mm: Point
     others: Mapping[str, Point] = field(default_factory=dict)
 
@@ -61,8 +60,12 @@ class Scorer(Protocol):
 
     name: str
 
-    def score_windows(self, windows: Sequence[Window]) -> list[WindowScore]:
-        """One score a window."""
+    def window_logits(self, windows: Sequence[Window]) -> Floats:
+        """How suspicious each window is: (n,)."""
+        ...
+
+    def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
+        """Where in each window."""
         ...
 
     def mark_stack(self, stack: Stack) -> list[StackMark]:
@@ -78,9 +81,13 @@ class RandomInLung:
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
 
-    def score_windows(self, windows: Sequence[Window]) -> list[WindowScore]:
+    def window_logits(self, windows: Sequence[Window]) -> Floats:
+        """Random numbers."""
+        return self._rng.random(len(windows))
+
+    def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
         """A random lung pixel of each window."""
-        return [WindowScore(float(self._rng.random()), self._place(w)) for w in windows]
+        return [WindowPoints(self._place(w)) for w in windows]
 
     def _place(self, window: Window) -> Point:
         lung = _search_region(window)
@@ -103,9 +110,13 @@ class CentrePrior:
     name = "centre prior"
     _step_mm = 5.0
 
-    def score_windows(self, windows: Sequence[Window]) -> list[WindowScore]:
-        """The middle of each window, all equally suspicious."""
-        return [WindowScore(0.0, w.centre_mm) for w in windows]
+    def window_logits(self, windows: Sequence[Window]) -> Floats:
+        """All equally suspicious."""
+        return np.zeros(len(windows))
+
+    def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
+        """The middle of each window."""
+        return [WindowPoints(w.centre_mm) for w in windows]
 
     def mark_stack(self, stack: Stack) -> list[StackMark]:
         """A lattice of places in the lung around the middle of the stack."""
@@ -125,22 +136,25 @@ class BlobDetector:
 
     name = "LoG blobs"
 
-    def score_windows(self, windows: Sequence[Window]) -> list[WindowScore]:
+    def window_logits(self, windows: Sequence[Window]) -> Floats:
         """The strongest blob in the lung of each window."""
+        return np.array([response for response, _ in self._strongest(windows)])
+
+    def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
+        """Where that blob is."""
+        return [WindowPoints(place) for _, place in self._strongest(windows)]
+
+    def _strongest(self, windows: Sequence[Window]) -> Iterator[tuple[float, Point]]:
         responses: dict[int, npt.NDArray[np.float32]] = {}
-        scores = []
         for window in windows:
             key = id(window.stack)
             if key not in responses:
                 responses[key] = blob_response(window.stack.volume)
-            plane = responses[key][window.slice_index]
             region = _search_region(window)
             region = region if region.any() else _window_pixels(window)
-            masked = np.where(region, plane, -np.inf)
+            masked = np.where(region, responses[key][window.slice_index], -np.inf)
             row, column = np.unravel_index(int(masked.argmax()), masked.shape)
-            place = _point(window.stack.volume, (window.slice_index, row, column))
-            scores.append(WindowScore(float(masked.max()), place))
-        return scores
+            yield float(masked.max()), _point(window.stack.volume, (window.slice_index, row, column))
 
     def mark_stack(self, stack: Stack) -> list[StackMark]:
         """Local maxima of the response in the lung, strongest first."""

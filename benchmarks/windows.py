@@ -21,7 +21,7 @@ import pandas as pd
 
 from benchmarks.lidc_data import FROZEN, SHARED, LidcCrops, Stack, frozen_list
 from benchmarks.results_table import Made, markdown_table, publish
-from benchmarks.scorers import BlobDetector, CentrePrior, Point, RandomInLung, Scorer, Window, WindowScore
+from benchmarks.scorers import BlobDetector, CentrePrior, Point, RandomInLung, Scorer, Window, WindowPoints
 from imaging.evaluation.bootstrap import Interval, auroc_interval, mean_interval, median_interval
 from imaging.evaluation.pointing import in_plane_error_mm, points_at, shared_votes
 
@@ -109,8 +109,7 @@ def measure(scorer: Scorer, windows: WindowSet) -> WindowFigures:
     """Score every window and count."""
     from imaging.evaluation.auroc import RankedScores
 
-    scores = scorer.score_windows(windows.windows)
-    logits = np.array([score.logit for score in scores])
+    logits = scorer.window_logits(windows.windows)
     table, holds, votes = windows.table, windows.holds, windows.votes
     patients = table.patient.to_numpy()
     exact = table.exact.to_numpy()
@@ -126,15 +125,15 @@ def measure(scorer: Scorer, windows: WindowSet) -> WindowFigures:
         votes[positives],
         table.diameter_mm.to_numpy()[positives],
     )
-    points = {kind: held.pointing(judged) for kind, judged in _kinds(held, [scores[n] for n in positives]).items()}
-    refined = Pointed.of(held.windows, [scores[n].point_mm for n in positives])
+    judged = _kinds(held, scorer.point_windows(held.windows))
+    points = {kind: held.pointing(each) for kind, each in judged.items()}
     return WindowFigures(
         name=scorer.name,
         auroc=auroc(np.ones(len(table), dtype=bool)),
         auroc_exact=auroc(exact),
         auroc_unweighted=RankedScores(holds, logits).auroc(),
         points=points,
-        by_size=held.by_size(refined),
+        by_size=held.by_size(judged["refined"]),
     )
 
 
@@ -177,12 +176,12 @@ class _Held:
         )
 
 
-def _kinds(held: _Held, scores: Sequence[WindowScore]) -> dict[str, Pointed]:
+def _kinds(held: _Held, points: Sequence[WindowPoints]) -> dict[str, Pointed]:
     """The point that counts, and the others that a scorer gives for every window."""
-    kinds = {"refined": [score.point_mm for score in scores]}
-    for name in scores[0].others:
-        kinds[name] = [score.others[name] for score in scores]
-    return {kind: Pointed.of(held.windows, points) for kind, points in kinds.items()}
+    kinds = {"refined": [each.point_mm for each in points]}
+    for name in points[0].others:
+        kinds[name] = [each.others[name] for each in points]
+    return {kind: Pointed.of(held.windows, places) for kind, places in kinds.items()}
 
 
 def body(figures: Sequence[WindowFigures], windows: WindowSet) -> str:

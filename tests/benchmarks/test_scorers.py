@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.crops import CropSet, judge, nodule_centre_mm
 from benchmarks.lidc_data import Stack, guess_lungs, lung_volume_ml
-from benchmarks.scorers import BlobDetector, CentrePrior, RandomInLung, StackMark, Window, WindowScore, blob_response
+from benchmarks.scorers import BlobDetector, CentrePrior, RandomInLung, StackMark, Window, WindowPoints, blob_response
 from benchmarks.windows import Pointed, WindowSet, measure
 from imaging.evaluation.tables import Annotations
 from imaging.geometry import Grid, Volume
@@ -73,8 +73,9 @@ def test_every_baseline_stays_inside_its_window_and_stack(scorer):
     stack = phantom()
     centre = tuple(float(v) for v in stack.volume.grid.to_mm((4, 40, 40)))
     window = Window(stack, 4, centre)
-    (score,) = scorer.score_windows([window])
-    offset = np.abs(np.subtract(score.point_mm, centre))
+    (found,) = scorer.point_windows([window])
+    offset = np.abs(np.subtract(found.point_mm, centre))
+    assert scorer.window_logits([window]).shape == (1,)
     assert offset[:2].max() <= 16.8 + 0.35
     assert offset[2] == 0
     marks = scorer.mark_stack(stack)
@@ -108,10 +109,13 @@ class Oracle:
     name = "oracle"
 
     def __init__(self, points, logits):
-        self.scores = [WindowScore(logit, point) for point, logit in zip(points, logits, strict=True)]
+        self.points, self.logits = points, logits
 
-    def score_windows(self, windows):
-        return self.scores
+    def window_logits(self, windows):
+        return np.array(self.logits)
+
+    def point_windows(self, windows):
+        return [WindowPoints(point) for point in self.points[: len(windows)]]
 
     def mark_stack(self, stack):
         return []
