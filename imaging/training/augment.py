@@ -41,13 +41,10 @@ def _coin(n: int, share: float, like: torch.Tensor, generator: torch.Generator) 
 
 
 def _turned(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """One of the eight turns and mirrors of a square, another for each eighth of the batch."""
-    parts = []
-    for part in x.chunk(8):
-        k = int(torch.randint(0, 8, (1,), device=x.device, generator=generator))
-        turned = torch.rot90(part, k % 4, dims=(2, 3))
-        parts.append(turned.flip(3) if k >= 4 else turned)
-    return torch.cat(parts)
+    """One of the eight turns and mirrors of a square, drawn for each window; no wait for the device."""
+    for change in (lambda v: v.flip(2), lambda v: v.flip(3), lambda v: v.transpose(2, 3)):
+        x = torch.where(_coin(len(x), 0.5, x, generator)[:, None, None, None], change(x), x)
+    return x
 
 
 def _dropped(missing: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -102,7 +102,8 @@ class Trainer:
         self._draw = torch.Generator().manual_seed(recipe.seed)
         self._change = torch.Generator(self.device).manual_seed(recipe.seed + 1)
         torch.manual_seed(recipe.seed + 2)
-        self._optimizer = torch.optim.AdamW(_groups(self.net, recipe.weight_decay), lr=recipe.rate, betas=(0.9, 0.98))
+        groups = _groups(self.net, recipe.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98), fused=self._on_device)
 
     def run(self, steps: int, *, on_step: Callable[[int, int, dict[str, float]], None] | None = None) -> None:
         """Train for `steps` more steps; `on_step` hears (done, all, losses) every twentieth."""

@@ -159,7 +159,8 @@ def _blend(
     share = torch.sigmoid(depth_mm / edge) * opacity[:, None, None, None]
     residual = hu - torch.nn.functional.avg_pool2d(hu, 3, 1, 1, count_include_pad=False)
     noise = residual.abs().flatten(2).median(dim=2).values.mean(dim=1).clamp(2, 40) * 1.6
-    grain = torch.from_numpy(rng.standard_normal(hu.shape).astype(np.float32)).to(hu.device)
+    chance = torch.Generator(hu.device).manual_seed(int(rng.integers(2**62)))
+    grain = torch.randn(hu.shape, device=hu.device, generator=chance)
     grain = torch.nn.functional.avg_pool2d(grain, 3, 1, 1) * 2.0 * noise[:, None, None, None]
     target = torch.maximum(hu, body[:, None, None, None] + grain)
     return hu * (1 - share) + target * share
