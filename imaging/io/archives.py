@@ -33,6 +33,8 @@ _END, _END64, _LOCATOR64, _MEMBER = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07",
 _DIRECTORY_BYTES_PER_MEMBER = 1024
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _IN_MEMORY_BYTES = 64 * 2**20
+#: An archive within an archive is packed already, so it hardly shrinks again.
+_RATIO_OF_ARCHIVES = 20
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError, OSError)
 
 
@@ -67,6 +69,9 @@ def open_zip(entry: Entry, limits: Limits, closing: ExitStack, *, prefix: str = 
 def _unpacked(entry: Entry, limits: Limits) -> IO[bytes]:
     """A seekable copy of an archive that is itself a member."""
     limits.check_bytes(entry.size, where=entry.name)
+    if entry.size > max(_IN_MEMORY_BYTES, _RATIO_OF_ARCHIVES * entry.packed):
+        text = f"an archive of {entry.size:,} bytes within {entry.packed:,} packed ones"
+        raise InputError("archive.bomb", text, where=entry.name)
     copy = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
     with entry.open() as stream:
         while piece := stream.read(2**20):
@@ -193,7 +198,9 @@ def _member_entry(
         wanted = str(PurePosixPath(path).parent / other)
         return _member_entry(archive, wanted, found, prefix, limits) if wanted in found else None
 
-    return Entry(name, info.file_size, None, limits, lambda: _open_member(archive, info, name), find)
+    return Entry(
+        name, info.file_size, None, limits, lambda: _open_member(archive, info, name), find, packed=info.compress_size
+    )
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> BinaryIO:

@@ -7,6 +7,8 @@ each frame of an enhanced one (`imaging.io.dicom_multiframe`), so everything aft
 
 from __future__ import annotations
 
+import itertools
+import struct
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -25,7 +27,9 @@ NATIVE_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEF
 #: What is read first; few headers of single images are longer.
 FIRST_BYTES = 16 * 2**10
 #: A header beyond this is no CT's (an enhanced one of 3,000 frames has about 10 MB).
-_HEADER_BYTES = 256 * 2**20
+_HEADER_BYTES = 64 * 2**20
+#: More elements than this, sequences counted as one, are no header but a way to keep a parser busy.
+_MAX_ELEMENTS = 20_000
 
 _PIXEL_TAGS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 
@@ -49,7 +53,6 @@ TEXT_TAGS = {
     0x00181060: "TriggerTime",
     0x00181100: "ReconstructionDiameter",
     0x00181210: "ConvolutionKernel",
-    0x00189241: "NominalPercentageOfCardiacPhase",
     0x0020000D: "StudyInstanceUID",
     0x0020000E: "SeriesInstanceUID",
     0x00200012: "AcquisitionNumber",
@@ -79,8 +82,10 @@ NUMBER_TAGS = {
     0x00280120: "PixelPaddingValue",
     0x00280121: "PixelPaddingRangeLimit",
 }
+#: The attributes of 32-bit floating point numbers that are read.
+FLOAT_TAGS = {0x00209241: "NominalPercentageOfCardiacPhase"}
 _MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS = 0x00283000, 0x52009229, 0x52009230
-_WANTED: list[Any] = [*TEXT_TAGS, *NUMBER_TAGS, _MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS]
+_WANTED: list[Any] = [*TEXT_TAGS, *NUMBER_TAGS, *FLOAT_TAGS, _MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -326,8 +331,11 @@ def _elements(data: bytes, syntax: str, entry: Entry) -> tuple[Any, int | None]:
 
     stream = BytesIO(data)
     found: list[int] = []
+    count = itertools.count(1)
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if next(count) > _MAX_ELEMENTS:
+            raise ValueError(f"more than {_MAX_ELEMENTS:,} elements")
         if tag in _PIXEL_TAGS:
             found.append(tag)
         return bool(found)
@@ -373,6 +381,9 @@ def _texts(dataset: Any, little: bool) -> dict[str, str]:
             continue
         if number in NUMBER_TAGS and element.VR not in ("IS", "DS"):
             tags[NUMBER_TAGS[number]] = str(int.from_bytes(value[:4], "little" if little else "big"))
+        elif number in FLOAT_TAGS:
+            if len(value) >= 4:
+                tags[FLOAT_TAGS[number]] = f"{struct.unpack_from('<f' if little else '>f', value)[0]:g}"
         elif text := _text(value):
             keyword = NUMBER_TAGS.get(number) or TEXT_TAGS.get(number)
             if keyword:

@@ -25,6 +25,7 @@ class Entry:
         limits: the caps that `read` keeps.
         opener: opens the bytes; may raise `InputError`.
         finder: gives the entry of a plain relative name in the same folder, or None.
+        packed: bytes that it takes up in its archive; without meaning for a file on the disk.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Entry:
     limits: Limits = field(repr=False)
     opener: Callable[[], BinaryIO] = field(repr=False)
     finder: Callable[[str], Entry | None] = field(repr=False)
+    packed: int = field(default=0, repr=False)
 
     def open(self) -> BinaryIO:
         """The bytes as a buffered, seekable stream; close it after use.

@@ -8,7 +8,7 @@ Each cap can be set by an environment variable, for all of nodulus at once:
 | NODULUS_MAX_BYTES    | bytes    | 17,179,869,184 | bytes of one file, or of one archive member when unpacked       |
 | NODULUS_MAX_UNPACKED | unpacked | 68,719,476,736 | bytes of all members of one archive when unpacked               |
 | NODULUS_MAX_FILES    | files    | 200,000        | files in a folder, members in an archive                        |
-| NODULUS_MAX_RATIO    | ratio    | 400            | growth of an archive member over 64 MiB when unpacked           |
+| NODULUS_MAX_RATIO    | ratio    | 400            | growth of an archive member over 4 GiB when unpacked            |
 | NODULUS_MAX_NESTING  | nesting  | 1              | archives within archives (or within folders) that are looked into |
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from imaging.errors import InputError, UsageError
 
-#: Below this size a member may grow by any factor: evenly grey pictures compress a thousandfold.
-RATIO_FREE_BYTES = 64 * 2**20
+#: Below this size a member may grow by any factor: an evenly grey volume compresses a thousandfold.
+RATIO_FREE_BYTES = 4 * 2**30
 
 
 def _configured(variable: str, default: int) -> int:

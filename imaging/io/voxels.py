@@ -7,7 +7,6 @@ the float32 volume itself.
 from __future__ import annotations
 
 import bz2
-import gzip
 import hashlib
 import io
 import zlib
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from imaging.errors import InputError, Notice
 from imaging.io.entries import Entry, reason, unreadable
+from imaging.io.inflating import InflatedStream
 
 Encoding = Literal["raw", "gzip", "zlib", "bzip2"]
 
@@ -130,13 +130,12 @@ def _open_voxels(layout: Layout) -> Iterator[IO[bytes]]:
             return
         if layout.encoding == "zlib":
             stream.seek(layout.offset)
-            yield io.BufferedReader(ZlibReader(stream), 2**16)
+            yield inflated(stream)
             return
         stream.seek(layout.skip)
-        unpacking: Any = gzip.GzipFile(fileobj=stream) if layout.encoding == "gzip" else bz2.BZ2File(stream)
-        with unpacking as unpacked:
-            _skip(unpacked, layout.offset, layout.entry)
-            yield unpacked
+        unpacked: Any = bz2.BZ2File(stream) if layout.encoding == "bzip2" else inflated(stream)
+        _skip(unpacked, layout.offset, layout.entry)
+        yield unpacked
 
 
 def _skip(stream: IO[bytes], count: int, entry: Entry) -> None:
@@ -156,30 +155,6 @@ def _fill(stream: IO[bytes], buffer: memoryview, entry: Entry) -> None:
         done += count
 
 
-class ZlibReader(io.RawIOBase):
-    """A zlib (or gzip) stream, inflated no further than it is asked for; its checksum is verified at its end."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._inflater.eof:
-            packed = self._inflater.unconsumed_tail or self._stream.read(2**16)
-            piece = self._inflater.decompress(packed, len(buffer))
-            if piece:
-                buffer[: len(piece)] = piece
-                return len(piece)
-            if not packed:
-                raise EOFError("the packed voxels end early")
-        if (self._inflater.unused_data + self._stream.read(2**16)).strip(b"\0\r\n"):
-            raise zlib.error("something follows the packed voxels")
-        return 0
-
-
 @contextmanager
 def _unpacking(entry: Entry) -> Iterator[None]:
     """Turn what can go wrong while inflating into refusals."""
@@ -187,7 +162,7 @@ def _unpacking(entry: Entry) -> Iterator[None]:
         yield
     except EOFError as error:
         raise _truncated(entry, reason(error)) from error
-    except (zlib.error, gzip.BadGzipFile) as error:
+    except zlib.error as error:
         raise InputError("file.damaged", reason(error), where=entry.name) from error
     except OSError as error:
         if error.errno is None:  # bz2 has no error class of its own
@@ -206,8 +181,12 @@ def gunzipped_head(entry: Entry, count: int) -> bytes:
         if not head.startswith(b"\x1f\x8b"):
             return head
         stream.seek(0)
-        with gzip.GzipFile(fileobj=stream) as unpacked:
-            return bytes(unpacked.read(count))
+        return inflated(stream).read(count)
+
+
+def inflated(stream: BinaryIO) -> BinaryIO:
+    """A buffered stream of what `stream`, a zlib or gzip stream, holds inflated."""
+    return io.BufferedReader(InflatedStream(stream), 2**16)
 
 
 def content_sha256(entries: Sequence[Entry]) -> str:

@@ -132,12 +132,28 @@ def bomb(size: int) -> bytearray:
     return head + packed + directory
 
 
-def test_zip_bomb(tmp_path: Path) -> None:
-    content = bomb(500_000_000)
+def test_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imaging.io.archives.RATIO_FREE_BYTES", 2**26)  # a bomb of some GB takes long to make
+    content = bomb(100_000_000)
     tracemalloc.start()
     assert refusal(tmp_path, content) == "archive.bomb"
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+
+
+def test_zip_bomb_by_its_declared_size(tmp_path: Path) -> None:
+    content = archive(("IM1", b"1" * 1000))
+    struct.pack_into("<L", content, central(content) + 24, 2**32 - 2)
+    assert refusal(tmp_path, content, ratio=400) in ("archive.damaged", "archive.bomb")
+
+
+def test_bomb_within_a_zip(tmp_path: Path) -> None:
+    """An inner archive that is nearly all zeros is not unpacked to be looked into."""
+    inner = bytes(archive(("IM1", b"1"))) + bytes(100_000_000)
+    (tmp_path / "ct.zip").write_bytes(archive(("inner", inner), ("IM1", b"1")))
+    with open_source(tmp_path / "ct.zip") as source:
+        assert [entry.name for entry in source.entries] == ["IM1"]
+        assert "archive.bomb" in source.notices[0].message
 
 
 def test_an_evenly_grey_picture_is_no_bomb(tmp_path: Path) -> None:
