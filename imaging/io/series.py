@@ -385,6 +385,8 @@ def _named(listing: Listing, series: str | SeriesInfo) -> Candidate:
     name = series.name if isinstance(series, SeriesInfo) else series
     found = [one for one in listing.candidates if name and one.info.name == name]
     found = found or [one for one in listing.candidates if name and one.info.seriesuid == name]
+    if isinstance(series, SeriesInfo):
+        found = [one for one in found if one.info.patient_key == series.patient_key]
     if not found:
         raise UsageError("series.unknown", f"{name or 'no series UID'} is not among {_lines(listing.candidates)}")
     return found[0] if len(found) == 1 else _ambiguous(found)
