@@ -154,7 +154,7 @@ def _single(shape: LungShape) -> Notice | None:
 
 
 def _metal(volume: Volume, anatomy: Anatomy, shape: LungShape) -> Notice | None:
-    """Metal in the lungs or near them (a pacemaker in the chest wall); undiluted contrast in a vein is as dense, and streaks as much."""
+    """Metal in the lungs or near them (a pacemaker); undiluted contrast in a vein is as dense, and streaks as much."""
     box = mask_box(shape.labels > 0)
     assert box is not None
     box = box.expanded(METAL_MARGIN_MM, anatomy.grid)

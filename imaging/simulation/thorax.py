@@ -23,7 +23,7 @@ from imaging.simulation.shapes import Axes, Field
 from imaging.simulation.trees import Tree, draw_tree, grow_tree
 
 #: Size of a patient in mm (head to feet as scanned, side to side); smaller fields of view hold a smaller patient.
-FULL_SIZE_MM = (285.0, 345.0)
+FULL_SIZE_MM = (296.0, 345.0)
 #: Spacing of the lattice on which organs are worked out, and the most that one drawn plane may be thick, in mm.
 LATTICE_MM = 3.2
 PLANE_MM = 1.4
