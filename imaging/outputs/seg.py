@@ -10,7 +10,7 @@ Source: DICOM PS3.3 A.51, C.8.20.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import highdicom as hd
 import numpy as np
@@ -33,7 +33,14 @@ from imaging.outputs.dicom_file import (
     tracking_identifier,
     write_dataset,
 )
-from imaging.outputs.dicom_source import decimals, read_source, result_uid, slice_distance_mm, slice_position
+from imaging.outputs.dicom_source import (
+    DicomSource,
+    decimals,
+    read_source,
+    result_uid,
+    slice_distance_mm,
+    slice_position,
+)
 
 FILE_NAME: Final = "seg.dcm"
 #: 4,000 frames of 512 x 512 are 131 MB.
@@ -68,19 +75,30 @@ def segmentation(result: CaseResult) -> seg.Segmentation:
         content_description="Outlined lung nodules; research, not for diagnosis",
         series_description=SERIES_DESCRIPTION,
         content_qualification="RESEARCH",
-        pixel_measures=hd.PixelMeasuresSequence(
-            pixel_spacing=decimals(grid.spacing_mm[1:]),
-            slice_thickness=source.images[0].SliceThickness,
-            spacing_between_slices=decimals([slice_distance_mm(grid)])[0],
-        ),
-        plane_orientation=hd.PlaneOrientationSequence("PATIENT", source.images[0].ImageOrientationPatient),
-        plane_positions=[hd.PlanePositionSequence("PATIENT", slice_position(grid, i)) for i in range(grid.shape[0])],
+        **_places(result, source),
         omit_empty_frames=len(report.findings) * grid.shape[0] > MOST_FRAMES,
         **times(),
     )
     dataset.BodyPartExamined = "CHEST"
     _name_dimensions(dataset, result_uid(report, "seg dimensions"))
     return dataset
+
+
+def _places(result: CaseResult, source: DicomSource) -> dict[str, Any]:
+    """Where the frames lie, for highdicom; nothing where each slice is an instance, whose places it then takes."""
+    grid, image = result.volume.grid, source.images[0]
+    if len(source.images) == grid.shape[0]:
+        return {}
+    measures = hd.PixelMeasuresSequence(
+        pixel_spacing=decimals(grid.spacing_mm[1:]),
+        slice_thickness=image.SliceThickness,
+        spacing_between_slices=decimals([slice_distance_mm(grid)])[0],
+    )
+    return {
+        "pixel_measures": measures,
+        "plane_orientation": hd.PlaneOrientationSequence("PATIENT", image.ImageOrientationPatient),
+        "plane_positions": [hd.PlanePositionSequence("PATIENT", slice_position(grid, i)) for i in range(grid.shape[0])],
+    }
 
 
 def _outlines(result: CaseResult) -> np.ndarray:

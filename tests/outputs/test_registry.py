@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 
-from imaging.errors import OutputError, UsageError
+from imaging.errors import CODES, OutputError, UsageError
 from imaging.outputs import DEFAULT_FORMATS, WRITERS, CaseResult, check_formats, write_case
 from imaging.outputs.report_json import read
 
@@ -184,3 +185,13 @@ def test_the_template_and_the_schema_are_part_of_the_package():
 
     for name in ("report.html.jinja", "report.schema.json"):
         assert files("imaging.outputs").joinpath(name).is_file()
+
+
+def test_the_page_on_outputs_has_the_table_of_formats():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    for row in WRITERS.values():
+        files = ", ".join(f"`{name}`" for name in row.files)
+        default = "yes" if row.name in DEFAULT_FORMATS else "no"
+        assert f"| `{row.name}` | {files} | {row.purpose} | {default} |" in text
+    for code in [code for code in CODES if code.startswith("outputs.")]:
+        assert code in text or code in ("outputs.unknown_format", "outputs.no_findings")
