@@ -86,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         file_sha256(folder / "truth.csv"),
     )
     body = (
-        f"Rank of the first mark on each outlined nodule among {FINDINGS} marks at any score, and in brackets the false "
-        "marks before it; a dash where no mark hits it.\n\n"
+        f"Rank of the first mark on each outlined nodule among {FINDINGS} marks at any score, and in brackets the "
+        "false marks before it; a dash where no mark hits it.\n\n"
     )
     names = ("nodulus", "random in the lung", "centre prior", "LoG blobs")
     body += markdown_table(("scan", "diameter, mm", "readers", *names), rows)
