@@ -58,6 +58,8 @@ class Actions:
         self._cut("sagittal")
 
     def _cut(self, name: str) -> None:
+        if self.viewer.dims.ndisplay == 2 and self.viewer.dims.order == PLANES[name].order:
+            self.viewer.reset_view()
         self.viewer.dims.ndisplay = 2
         self.viewer.dims.order = PLANES[name].order
         self.show_plane()

@@ -6,12 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from imaging.errors import ImagingError
+from imaging.preprocessing.windows import WINDOWS
 from pipelines.viewer import layers, mouse
 from pipelines.viewer.actions import Actions
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.overlays import Overlays
 from pipelines.viewer.planes import Plane, plane_of
 from pipelines.viewer.session import Session
+
+#: What the sliders of the layer controls span.
+HU_RANGE = (-3000.0, 5000.0)
+
+#: Thickness of the slice in which napari looks for rings; images are told to ignore it unless a slab is on.
+RING_REACH_MM = 80.0
 
 
 class Cockpit(Actions):
@@ -30,6 +37,7 @@ class Cockpit(Actions):
         self.on_study: Callable[[int], None] = lambda by: None
         self._tell = tell or _notify
         self._moving = False
+        self._readout = ""
         self._overlays = Overlays(viewer)
         self._unsubscribe = session.subscribe(self._on_change)
         if self.layer("ct") is None:
@@ -39,6 +47,8 @@ class Cockpit(Actions):
         viewer.dims.events.point.connect(self._on_dims)
         viewer.dims.events.order.connect(self._on_order)
         viewer.dims.events.ndisplay.connect(self._on_order)
+        viewer.scene.camera.events.zoom.connect(self._on_zoom)
+        viewer.events.status.connect(self._on_status)
         mouse.connect(self)
         for row in KEYS:
             viewer.bind_key(row.key, self._key(row.action), overwrite=True)
@@ -46,8 +56,8 @@ class Cockpit(Actions):
             viewer.layers.selection.active = self.layer("ct")
         self.axial()
         viewer.reset_view()
-        self._on_change("point")
-        self._on_change("window")
+        for change in ("point", "window", "slab"):
+            self._on_change(change)
 
     def close(self) -> None:
         """Undo the wiring; the layers stay."""
@@ -55,6 +65,8 @@ class Cockpit(Actions):
         self.viewer.dims.events.point.disconnect(self._on_dims)
         self.viewer.dims.events.order.disconnect(self._on_order)
         self.viewer.dims.events.ndisplay.disconnect(self._on_order)
+        self.viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
+        self.viewer.events.status.disconnect(self._on_status)
         mouse.disconnect(self)
         self._overlays.hide()
 
@@ -71,6 +83,8 @@ class Cockpit(Actions):
         from napari.layers import Layer
 
         layer = self.viewer.add_layer(Layer.create(*data))
+        if layer.metadata["nodulus"] in layers.LABEL_COLOURS:
+            layer.contour = 1
         self._bind(layer)
         return layer
 
@@ -87,6 +101,7 @@ class Cockpit(Actions):
             self._add(data)
         for layer in self.own_layers():
             self._bind(layer)
+        self._on_zoom()
         if active in self.viewer.layers:
             self.viewer.layers.selection.active = active
 
@@ -112,10 +127,7 @@ class Cockpit(Actions):
         elif change == "findings":
             self._show_rings()
         elif change == "window":
-            ct = self.layer("ct")
-            ct.contrast_limits_range = (-3000, 5000)
-            ct.contrast_limits = layers.contrast_limits(self.session.window)
-            ct.colormap = "gray_r" if self.session.inverted else "gray"
+            self._show_window()
         elif change == "slab":
             self._show_slab()
         elif change == "ai":
@@ -139,6 +151,13 @@ class Cockpit(Actions):
         if (layer := self.layer("crosshair")) is not None:
             layer.data = layers.crosshair(self.session)
 
+    def _show_window(self) -> None:
+        ct = self.layer("ct")
+        window = self.session.window if self.viewer.dims.ndisplay == 2 else WINDOWS["bone"]
+        ct.contrast_limits_range = HU_RANGE
+        ct.contrast_limits = layers.contrast_limits(window)
+        ct.colormap = "gray_r" if self.session.inverted else "gray"
+
     def _show_rings(self) -> None:
         layer = self.layer("findings")
         if layer is None or len(layer.data) != len(self.session.findings):
@@ -152,13 +171,13 @@ class Cockpit(Actions):
         layer.features = features
         layer.size, layer.border_color = look["size"], look["border_color"]
         layer.refresh_text()
+        self._on_zoom()
 
     def _show_slab(self) -> None:
-        thickness = self.session.slab_mm
         for layer in self.own_layers():
             if layer.metadata["nodulus"] in ("ct", "grad_cam", "similarity"):
-                layer.projection_mode = "max" if thickness else "none"
-        self.viewer.dims.thickness = (thickness,) * 3
+                layer.projection_mode = "max" if self.session.slab_mm else "none"
+        self.viewer.dims.thickness = (self.session.slab_mm or RING_REACH_MM,) * 3
 
     def _centre_camera(self) -> None:
         camera = self.viewer.scene.camera
@@ -169,10 +188,10 @@ class Cockpit(Actions):
     def _write_overlays(self) -> None:
         session = self.session
         centre, width = session.window
-        lines = [session.banner, f"W {width:.0f} L {centre:.0f} {session.window_name}".replace("-", "−").rstrip()]
+        lines = [session.short_banner, f"W {width:.0f} L {centre:.0f} {session.window_name}".replace("-", "−").rstrip()]
         lines += [f"maximum of {session.slab_mm:.0f} mm"] if session.slab_mm else []
         lines += ["inverted"] if session.inverted else []
-        self._overlays.write("\n".join(lines), session.readout(session.point_mm, self.plane))
+        self._overlays.write("\n".join(lines), session.readout(session.point_mm, self.plane).replace(" · ", "\n"))
 
     # --- what the viewer says ---------------------------------------------------------------------------------------
     @property
@@ -185,13 +204,17 @@ class Cockpit(Actions):
             return
         through = self.plane.order[0]
         world = layers.to_world(self.session.point_mm).copy()
-        world[through] = self.viewer.dims.point[through]
+        moved = self.viewer.dims.point[through] - world[through]
+        if abs(moved) <= self.session.grid.spacing_mm[through] / 2:
+            return  # napari's slider stands on whole slices, the point may lie between them
+        world[through] += moved
         x, y, z = layers.to_world(world)
         self.session.go_to((float(x), float(y), float(z)))
 
     def _on_order(self, _: Any = None) -> None:
         if self.viewer.dims.ndim == 3:
             self.show_plane()
+            self._show_window()
 
     def show_plane(self) -> None:
         """Orient the camera and write the letters of the plane that the viewer's axes are in now."""
@@ -200,11 +223,25 @@ class Cockpit(Actions):
         self._overlays.letter(plane.letters if self.viewer.dims.ndisplay == 2 else {})
         self._write_overlays()
 
+    def _on_zoom(self, _: Any = None) -> None:
+        """Lines keep their width on the screen."""
+        pixel_mm = 1.0 / max(self.viewer.scene.camera.zoom, 1e-3)
+        if (layer := self.layer("crosshair")) is not None:
+            layer.edge_width = 1.4 * pixel_mm
+        if (layer := self.layer("findings")) is not None and len(layer.data):
+            layer.border_width = 2.0 * pixel_mm
+
     def show_readout(self, point_mm: tuple[float, float, float]) -> None:
         """The value and the place under the cursor."""
         text = self.session.readout(point_mm, self.plane)
+        self._readout = text
         self.viewer.status = text
-        self._overlays.write(None, text)
+        self._overlays.write(None, text.replace(" · ", "\n"))
+
+    def _on_status(self, event: Any) -> None:
+        """napari's own status (indices without a unit) comes a moment later from a thread; ours goes over it."""
+        if self._readout and event.value != self._readout and isinstance(event.value, dict):
+            self.viewer.status = self._readout
 
 
 def _notify(text: str) -> None:

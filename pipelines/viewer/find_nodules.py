@@ -52,6 +52,7 @@ class FindNodules(QWidget):
         self._volume, self._finished, self._failed = volume, finished, failed
         self.job: Job = job or analyse_volume
         self.worker: Any = None
+        self._outcome: CaseResult | str | None = None  # what the job ended with; None if it was cancelled
         self.prompt = QLineEdit()
         self.prompt.setPlaceholderText("what to look for, e.g. ground-glass nodule (optional)")
         self.button = QPushButton("Find nodules")
@@ -89,17 +90,19 @@ class FindNodules(QWidget):
                 raise Cancelled
             self._progress.at.emit(stage, done, total)
 
-        def run() -> CaseResult | ImagingError | None:
+        def run() -> None:
             try:
-                return self.job(volume, prompt, on_stage)
+                self._outcome = self.job(volume, prompt, on_stage)
             except Cancelled:
-                return None
+                self._outcome = None
             except ImagingError as error:
-                return error
+                self._outcome = str(error)
+            except Exception as error:  # a bug must reach the reader, not only a log
+                self._outcome = f"Something is wrong in nodulus itself: {error!r}"
 
+        self._outcome = None
         worker = self.worker = create_worker(run, _start_thread=False)
-        worker.returned.connect(self._on_returned)
-        worker.errored.connect(lambda error: self._end(f"Something is wrong in nodulus itself: {error!r}"))
+        worker.finished.connect(self._on_finished)
         self.button.setText("Cancel")
         self.bar.setValue(0)
         self.bar.show()
@@ -111,22 +114,15 @@ class FindNodules(QWidget):
             self.bar.setValue(round(percent(stage, done, total)))
             self.stage.setText(label_of(stage))
 
-    def _on_returned(self, result: CaseResult | ImagingError | None) -> None:
-        if isinstance(result, ImagingError):
-            self._end(str(result))
-        elif result is None:
-            self._end(None)
-        else:
-            self._end(None)
-            self._finished(result)
-
-    def _end(self, failure: str | None) -> None:
-        self.worker = None
+    def _on_finished(self) -> None:
+        outcome, self._outcome, self.worker = self._outcome, None, None
         self.button.setText("Find nodules")
         self.bar.hide()
         self.stage.hide()
-        if failure:
-            self._failed(failure)
+        if isinstance(outcome, str):
+            self._failed(outcome)
+        elif outcome is not None:
+            self._finished(outcome)
 
     def stop(self) -> None:
         """Ask a running job to stop; its result is thrown away."""

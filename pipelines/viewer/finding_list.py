@@ -28,6 +28,8 @@ class FindingList(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumHeight(140)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -76,7 +78,7 @@ def tooltip(row: Reviewed) -> str:
     lines += [f"doubt: {note}" for note in finding.notes]
     lines += [f"{row.state} by {row.reviewer} at {row.time}"] if row.reviewer else ["AI, not reviewed"]
     lines += [f"comment: {row.comment}"] if row.comment else []
-    return "\n".join(lines)
+    return "\n".join(lines).replace(" -", " −").replace("(-", "(−")
 
 
 def _item(text: str, row: Reviewed, column: int) -> QTableWidgetItem:

@@ -37,6 +37,7 @@ AI_ROLES: Final = ("lungs", "similarity", "grad_cam", "nodules", "findings")
 HIDDEN_ROLES: Final = ("lungs", "similarity")
 
 STATE_COLOURS: Final = {"undecided": "#ffb000", "accepted": "#2fd08a", "rejected": "#9aa0a6"}
+LABEL_COLOURS: Final = {"lungs": "#26a69a", "nodules": "#40c4ff"}
 STATE_SIGNS: Final = {"undecided": "?", "accepted": "✓", "rejected": "✗"}
 
 #: A ring is this much wider than its nodule, so that it never covers the edge.
@@ -71,7 +72,7 @@ def ct_layer(session: Session) -> LayerData:
         "contrast_limits": contrast_limits(session.window),
         "colormap": "gray_r" if session.inverted else "gray",
         "interpolation2d": "linear",
-        "rendering": "attenuated_mip",
+        "rendering": "mip",
         "blending": "translucent_no_depth",
     }
     return session.shown.array, options, "image"
@@ -86,7 +87,8 @@ def result_layers(session: Session) -> list[LayerData]:
 def _layer(session: Session, role: str) -> LayerData:
     array = session.maps[role]
     if role in ("lungs", "nodules"):
-        options = _options(session, role) | {"opacity": 0.6, "visible": role not in HIDDEN_ROLES}
+        colour = {None: LABEL_COLOURS[role], 0: "transparent"}
+        options = _options(session, role) | {"opacity": 0.8, "visible": role not in HIDDEN_ROLES, "colormap": colour}
         return array, options, "labels"
     options = _options(session, role) | {
         "colormap": heat_colours(),
@@ -112,13 +114,17 @@ def heat_colours() -> Any:
 def findings_layer(session: Session) -> LayerData:
     """One ring a finding, as wide as the nodule and a margin, coloured by what was decided."""
     points, features, options = rings(session.findings)
-    options |= _options(session, "findings") | {"features": features, "text": _text(), "out_of_slice_display": True}
+    options |= _options(session, "findings") | {
+        "features": features,
+        "text": _text(),
+        "projection_mode": "rescale_spherical",
+    }
     del options["scale"], options["translate"]
     return points, options, "points"
 
 
 def _text() -> dict[str, Any]:
-    return {"string": "{label}", "size": 11, "color": "#ffffff", "anchor": "upper_left"}
+    return {"string": "{label}", "size": 11, "color": "#ffffff", "translation": (10.0, -10.0, 8.0)}
 
 
 def rings(rows: tuple[Reviewed, ...]) -> tuple[npt.NDArray[np.float64], dict[str, list[Any]], dict[str, Any]]:
@@ -136,7 +142,8 @@ def rings(rows: tuple[Reviewed, ...]) -> tuple[npt.NDArray[np.float64], dict[str
         "size": [(row.finding.diameter_mm or 6.0) + RING_MARGIN_MM for row in rows] or 10.0,
         "face_color": "transparent",
         "border_color": [STATE_COLOURS[row.state] for row in rows] or "white",
-        "border_width": 0.06,
+        "border_width": 0.8,
+        "border_width_is_relative": False,
         "symbol": "disc",
     }
     return points, features, look
@@ -146,10 +153,10 @@ def crosshair_layer(session: Session) -> LayerData:
     """Six half-lines that leave the point itself free."""
     options = _options(session, "crosshair") | {
         "edge_color": "#4fc3f7",
-        "edge_width": 0.4,
+        "edge_width": 1.2,
         "vector_style": "line",
         "opacity": 0.7,
-        "out_of_slice_display": False,
+        "projection_mode": "all",
     }
     del options["scale"], options["translate"]
     return crosshair(session), options, "vectors"

@@ -100,7 +100,6 @@ class PlaneView(QWidget):
             painter.drawText(QPointF(at.x() + radius * 0.75, at.y() - radius * 0.75), text)
 
     def _draw_letters(self, painter: QPainter) -> None:
-        painter.setPen(QColor(LETTER_COLOUR))
         font = painter.font()
         font.setPointSize(12)
         font.setBold(True)
@@ -110,7 +109,11 @@ class PlaneView(QWidget):
         ends = {"top": Qt.AlignmentFlag.AlignTop, "bottom": Qt.AlignmentFlag.AlignBottom}
         for edge, letter in self.plane.letters.items():
             across = sides.get(edge, Qt.AlignmentFlag.AlignHCenter)
-            painter.drawText(room, across | ends.get(edge, Qt.AlignmentFlag.AlignVCenter), letter)
+            where = across | ends.get(edge, Qt.AlignmentFlag.AlignVCenter)
+            painter.setPen(QColor("black"))
+            painter.drawText(room.translated(1, 1), where, letter)
+            painter.setPen(QColor(LETTER_COLOUR))
+            painter.drawText(room, where, letter)
 
     def mousePressEvent(self, event: Any) -> None:
         """Left: the crosshair goes there, on release of a drag too."""

@@ -8,6 +8,8 @@ from typing import Any
 #: edge -> where napari draws it.
 EDGES = {"left": "middle_left", "right": "middle_right", "top": "top_center", "bottom": "bottom_center"}
 LETTER_COLOUR = "#ffd54f"
+#: Behind the texts, so that they can be read on bright tissue.
+SHADE = (0.0, 0.0, 0.0, 0.55)
 
 
 class Overlays:
@@ -18,10 +20,11 @@ class Overlays:
 
         self._table = viewer.canvas.overlays
         for edge, position in EDGES.items():
-            overlay = TextOverlay(position=position, font_size=16, color=LETTER_COLOUR, box=False)
+            overlay = TextOverlay(position=position, font_size=16, color=LETTER_COLOUR, box_color=SHADE)
             self._table.setdefault(f"nodulus_{edge}", overlay)
-        self._table.setdefault("nodulus_state", TextOverlay(position="top_left", font_size=10, box=False))
-        self._table.setdefault("nodulus_readout", TextOverlay(position="bottom_left", font_size=10, box=False))
+        for name, position in (("nodulus_state", "top_left"), ("nodulus_readout", "bottom_left")):
+            overlay = TextOverlay(position=position, font_size=10, color="white", box_color=SHADE)
+            self._table.setdefault(name, overlay)
 
     def letter(self, letters: Mapping[str, str]) -> None:
         """Show the letters at the edges; an edge without one shows none (3D)."""

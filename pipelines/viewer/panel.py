@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 BUTTONS = (
     ("Accept", "accept"),
     ("Reject", "reject"),
-    ("Move here", "edit_centre"),
-    ("Mark missed", "add_missed"),
+    ("Move", "edit_centre"),
+    ("Add", "add_missed"),
     ("Undo", "undo"),
 )
 
@@ -39,6 +39,7 @@ class ReadingPanel(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.cockpit: Cockpit | None = None
+        self._adopting = False
         self.setMinimumWidth(330)
         self._build()
         self._bind_keys()
@@ -133,7 +134,11 @@ class ReadingPanel(QWidget):
             if self.cockpit.session is session:
                 return
             self.leave()
-        self.cockpit = Cockpit(self.viewer, session, tell=self.tell)
+        self._adopting = True
+        try:
+            self.cockpit = Cockpit(self.viewer, session, tell=self.tell)
+        finally:
+            self._adopting = False
         self.cockpit.on_comment = self.comment.setFocus
         self._unsubscribe = session.subscribe(self._on_change)
         self.message.clear()
@@ -158,7 +163,7 @@ class ReadingPanel(QWidget):
         self._take(event.value)
 
     def _take(self, layer: Any) -> None:
-        if layer.metadata.get("nodulus") == "ct":
+        if layer.metadata.get("nodulus") == "ct" and not self._adopting:
             self.adopt(layer.metadata["session"])
 
     def _volume(self) -> Any:

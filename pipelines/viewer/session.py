@@ -228,6 +228,14 @@ class Session:
         return sum(row.state == "undecided" for row in self.findings)
 
     @property
+    def short_banner(self) -> str:
+        """`banner` for the corner of the picture."""
+        if self.report is None and not self.findings:
+            return "no AI result"
+        done = len(self.findings) - self.undecided
+        return f"{'AI, not reviewed' if self.undecided or not done else 'reviewed'} ({done} of {len(self.findings)})"
+
+    @property
     def banner(self) -> str:
         """What must stay visible: whether a person has looked at what the AI says."""
         if self.report is None and not self.findings:

@@ -23,6 +23,7 @@ def open_window(path: Path, result: Path | None, *, block: bool = True) -> Any:
     session = open_session(path, result)
     viewer = Viewer(title="nodulus", show=block)
     show(viewer, session)
+    arrange(viewer)
     if block:
         run()
     return viewer
@@ -33,6 +34,30 @@ def show(viewer: Any, session: Session) -> Any:
     panel = dock_panel(viewer)
     panel.adopt(session)
     return panel
+
+
+def arrange(viewer: Any) -> None:
+    """Room for the picture: the other planes on the left, napari's layer list under the panel, its controls hidden.
+
+    Everything comes back through the Window menu.
+    """
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QDockWidget, QMainWindow
+
+    panel = dock_panel(viewer)
+    main = panel.window()
+    if not isinstance(main, QMainWindow):
+        return
+    docks = {dock.objectName(): dock for dock in main.findChildren(QDockWidget)}
+    planes = next((dock for name, dock in docks.items() if name.startswith("Other planes")), None)
+    if "layer controls" in docks:
+        docks["layer controls"].hide()
+    if planes is not None:
+        main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, planes)
+    if "layer list" in docks:
+        main.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks["layer list"])
+    viewer.window.resize(1500, 950)
+    viewer.reset_view()
 
 
 def dock_panel(viewer: Any) -> Any:

@@ -1,0 +1,539 @@
+"""The window under a virtual display, driven as a person does it; what is seen, and where it lies."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from imaging.errors import InputError, ModelError
+from imaging.io.nifti import write_nifti
+from pipelines.viewer.keys import KEYS
+from pipelines.viewer.planes import PLANES
+from pipelines.viewer.review import FILE_NAME
+from pipelines.viewer.session import Session
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """Decisions and results of these tests go to a folder of their own."""
+    monkeypatch.setenv("NODULUS_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def open_window():
+    """One window for most tests, because making one takes seconds; each test opens a session of its own in it."""
+    import napari
+
+    viewer = napari.Viewer(show=True)
+    yield viewer
+    viewer.close()
+
+
+@pytest.fixture
+def desk(qapp, open_window, session, qtbot):
+    """The window with a fresh session in it, and hands: keys and mouse on the picture."""
+    desk = Desk(open_window, session, qtbot)
+    yield desk
+    desk.panel.leave()
+
+
+@pytest.fixture
+def own_desk(make_napari_viewer_proxy, qtbot):
+    """A window of this test alone, which forbids napari's private names and tells what leaks."""
+    return lambda session: Desk(make_napari_viewer_proxy(show=True), session, qtbot)
+
+
+class Desk:
+    """The reader's hands and eyes; the picture's widget is found as any Qt widget, without napari's private names."""
+
+    def __init__(self, viewer, session, qtbot):
+        from pipelines.viewer.window import show
+
+        self.viewer, self.session, self.qtbot = viewer, session, qtbot
+        self.panel = show(viewer, session)
+        viewer.window.resize(1200, 800)
+        self.settle()
+        viewer.reset_view()
+        self.settle()
+
+    @property
+    def cockpit(self):
+        return self.panel.cockpit
+
+    @property
+    def canvas(self):
+        from qtpy.QtWidgets import QWidget
+
+        widgets = self.panel.window().centralWidget().findChildren(QWidget)
+        return next(w for w in widgets if type(w).__name__ == "CanvasBackendDesktop")
+
+    @property
+    def planes(self):
+        from pipelines.viewer.ortho import OtherPlanes
+
+        return next(w for w in self.viewer.window.dock_widgets.values() if isinstance(w, OtherPlanes))
+
+    def settle(self):
+        from qtpy.QtWidgets import QApplication
+
+        for _ in range(3):
+            QApplication.processEvents()
+
+    def press(self, key):
+        from qtpy.QtCore import Qt
+
+        self.canvas.setFocus()
+        self.qtbot.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key}"))
+        self.settle()
+
+    def seen(self):
+        """The picture as (rows, columns) of grey, without what lies on the CT."""
+        for layer in self.viewer.layers:
+            layer.visible = layer.metadata.get("nodulus") == "ct"
+        for overlay in self.viewer.canvas.overlays.values():
+            overlay.visible = False
+        self.settle()
+        return self.viewer.screenshot(canvas_only=True, flash=False)[..., :3].mean(axis=-1)
+
+    def letters(self):
+        table = self.viewer.canvas.overlays
+        return {edge: table[f"nodulus_{edge}"].text for edge in ("left", "right", "top", "bottom")}
+
+    def lines(self):
+        path = self.session.folder / FILE_NAME
+        return [json.loads(line)["action"] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+def test_every_layer_puts_the_marks_at_their_millimetres(desk):
+    """A second look at places: napari's own transforms take voxels to the world."""
+    ct, nodules = desk.cockpit.layer("ct"), desk.cockpit.layer("nodules")
+    assert [str(unit) for unit in ct.units] == ["millimeter"] * 3
+    assert ct.axis_labels == ("z", "y", "x")
+    for row, ring in zip(desk.session.findings, desk.cockpit.layer("findings").data, strict=True):
+        expected = row.finding.centre_mm[::-1]
+        np.testing.assert_allclose(ring, expected, atol=1e-9)
+        voxels = np.argwhere(np.asarray(nodules.data) == row.finding.number)
+        centre = np.mean([nodules.data_to_world(v) for v in voxels], axis=0)
+        np.testing.assert_allclose(centre, expected, atol=0.75)
+        at = np.rint(ct.world_to_data(expected)).astype(int)
+        assert ct.data[tuple(at)] == 40.0
+        np.testing.assert_allclose(ct.data_to_world(at), desk.session.grid.to_mm(at)[::-1], atol=1e-9)
+
+
+@pytest.mark.parametrize(("key", "name"), [("7", "axial"), ("8", "coronal"), ("9", "sagittal")])
+def test_no_plane_stands_on_its_head(desk, key, name):
+    """Bone lies on the patient's left, water at the back, a 300 HU cap on top: each must be at its letter's edge."""
+    desk.press(key)
+    assert desk.letters() == PLANES[name].letters
+    desk.session.set_window(0.0, 2000.0)
+    desk.session.go_to((0.0, 0.0, -100.0))
+    desk.settle()
+    grey = desk.seen()
+    lit = np.argwhere(grey > 8)
+    (top, left), (bottom, right) = lit.min(axis=0), lit.max(axis=0)
+    inset = 6
+    middle_row, middle_column = (top + bottom) // 2, (left + right) // 2
+    edges = {
+        "left": grey[middle_row, left + inset],
+        "right": grey[middle_row, right - inset],
+        "top": grey[top + inset, middle_column],
+        "bottom": grey[bottom - inset, middle_column],
+    }
+    marked = {"axial": {"right": 217, "bottom": 127}, "coronal": {"right": 217, "top": 165}}
+    marked["sagittal"] = {"right": 127, "top": 165}
+    for edge, value in edges.items():
+        assert value == pytest.approx(marked[name].get(edge, 19), abs=14), (edge, edges)
+
+
+def test_the_picture_in_3d_is_not_mirrored(desk):
+    desk.press("0")
+    camera = desk.viewer.scene.camera
+    assert desk.viewer.dims.ndisplay == 3
+    up, view = np.array(camera.up_direction), np.array(camera.view_direction)
+    axes = {"z": 0, "y": 1, "x": 2}
+    order = desk.viewer.dims.displayed
+    towards_head, towards_back = np.zeros(3), np.zeros(3)
+    towards_head[order.index(axes["z"])] = 1
+    towards_back[order.index(axes["y"])] = 1
+    assert up @ towards_head > 0.9
+    assert view @ towards_back > 0.9
+    assert camera.orientation[2] == "right"
+    assert set(desk.letters().values()) == {""}
+    desk.press("0")
+    assert desk.viewer.dims.ndisplay == 2
+
+
+# --- navigation ------------------------------------------------------------------------------------------------------
+def test_keys_walk_through_the_findings_in_all_planes(desk):
+    for number in (1, 2, 3, 1):
+        desk.press("N")
+        row = desk.session.current
+        assert row.finding.number == number
+        z, y, x = desk.viewer.dims.point
+        assert np.abs(np.subtract((x, y, z), row.finding.centre_mm)).max() <= 1.25
+        assert desk.viewer.scene.camera.center[-2:] == pytest.approx(
+            (row.finding.centre_mm[1], row.finding.centre_mm[0])
+        )
+    desk.press("P")
+    assert desk.session.current.finding.number == 3
+
+
+def test_a_click_on_a_row_jumps_there(desk):
+    from qtpy.QtCore import Qt
+
+    table = desk.panel.findings
+    item = table.item(1, 2)
+    desk.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=table.visualItemRect(item).center())
+    assert desk.session.current.finding.number == 2
+    assert desk.session.point_mm == pytest.approx(desk.session.findings[1].finding.centre_mm)
+    assert "LPS (57.0, 18.0, −100.0) mm" in desk.panel.details.text()
+
+
+def test_arrows_and_the_slider_move_the_same_crosshair(desk):
+    z = desk.session.point_mm[2]
+    desk.press("Up")
+    assert desk.session.point_mm[2] == pytest.approx(z + 2.5)
+    desk.viewer.dims.set_point(0, -150.0)
+    assert desk.session.point_mm[2] == pytest.approx(-150.0, abs=1.25)
+
+
+def test_the_other_planes_show_what_the_picture_does_not(desk):
+    views = desk.planes.views
+    assert [name for name, view in views.items() if view.isVisible()] == ["coronal", "sagittal"]
+    desk.press("8")
+    assert [name for name, view in views.items() if view.isVisible()] == ["axial", "sagittal"]
+
+
+def test_a_click_in_another_plane_moves_the_crosshair_there(desk):
+    from qtpy.QtCore import QPoint, Qt
+
+    view = desk.planes.views["coronal"]
+    frame = view.frame()
+    target = QPoint(round(frame.right() - 0.25 * frame.width()), round(frame.top() + 0.25 * frame.height()))
+    desk.qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=target)
+    x, y, z = desk.session.point_mm
+    grid = desk.session.grid
+    low, high = grid.to_mm([0, 0, 0]), grid.to_mm(np.asarray(grid.shape) - 1)
+    assert x == pytest.approx(low[0] + 0.75 * (high[0] - low[0]), abs=3)
+    assert z == pytest.approx(low[2] + 0.75 * (high[2] - low[2]), abs=4)
+    assert y == pytest.approx(grid.centre_mm[1])
+
+
+@pytest.mark.parametrize("name", ["coronal", "sagittal"])
+def test_the_other_planes_are_drawn_at_the_right_pixels(desk, name):
+    """What Qt painted at the widget position of each mark is the mark: soft tissue in lung, not the air around it."""
+    desk.press("H")
+    for row in desk.session.findings:
+        desk.session.select(row.finding.tracking_uid)
+        desk.session.set_window(-400.0, 1000.0)
+        view = desk.planes.views[name]
+        desk.settle()
+        x, y, z = row.finding.centre_mm
+        at = view.to_widget(*_to_picture(desk.session, view.plane, (x, y, z)))
+        image = view.grab().toImage()
+        here = image.pixelColor(round(at.x()), round(at.y())).red()
+        assert here == pytest.approx(255 * (40 + 900) / 1000, abs=25)
+
+
+def _to_picture(session, plane, point):
+    from pipelines.viewer.planes import to_picture
+
+    return to_picture(session.grid, plane, point)
+
+
+# --- windows, slab, heat ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("key", "limits"), [("1", (-1350, 150)), ("2", (-160, 240)), ("3", (-500, 1300))])
+def test_window_keys(desk, key, limits):
+    desk.press("3" if key != "3" else "1")
+    desk.press(key)
+    assert tuple(desk.cockpit.layer("ct").contrast_limits) == limits
+    centre, width = (limits[0] + limits[1]) / 2, limits[1] - limits[0]
+    text = desk.viewer.canvas.overlays["nodulus_state"].text
+    assert f"W {width:.0f} L {centre:.0f}".replace("-", "−") in text
+
+
+def test_keys_work_with_any_of_our_layers_selected(desk):
+    """Points and labels have layer keys of their own (1, 2, A, P, M, L); ours must win on our layers."""
+    for role in ("findings", "nodules", "grad_cam", "crosshair", "ct"):
+        desk.viewer.layers.selection.active = desk.cockpit.layer(role)
+        desk.press("2")
+        assert tuple(desk.cockpit.layer("ct").contrast_limits) == (-160, 240), role
+        desk.press("1")
+        assert tuple(desk.cockpit.layer("ct").contrast_limits) == (-1350, 150), role
+
+
+def test_a_slab_shows_its_maximum_and_goes_away(desk):
+    x, y, z = desk.session.findings[0].finding.centre_mm
+    desk.session.go_to((x, y, z + 7.5))
+    ct = desk.cockpit.layer("ct")
+
+    def shown():
+        desk.settle()
+        status = ct.get_value((z + 7.5, y, x), world=True)
+        return float(status)
+
+    assert shown() == -850.0
+    desk.press("L")
+    desk.press("L")
+    desk.press("L")
+    assert desk.session.slab_mm == 15.0
+    assert ct.projection_mode == "max"
+    assert shown() == 40.0
+    desk.press("L")
+    assert shown() == -850.0
+
+
+def test_opacity_and_hiding(desk):
+    heat = desk.cockpit.layer("grad_cam")
+    before = heat.opacity
+    desk.press("O")
+    assert heat.opacity != before
+    desk.press("H")
+    assert not any(desk.cockpit.layer(role).visible for role in ("grad_cam", "nodules", "findings"))
+    assert desk.cockpit.layer("ct").visible
+    desk.press("H")
+    assert all(desk.cockpit.layer(role).visible for role in ("grad_cam", "nodules", "findings"))
+
+
+# --- mouse -----------------------------------------------------------------------------------------------------------
+def canvas_position(desk, point_mm):
+    """Where an LPS point is drawn, from the public camera: centre, zoom, orientation."""
+    camera = desk.viewer.scene.camera
+    _, vertical, horizontal = desk.viewer.dims.order
+    world = np.asarray(point_mm)[::-1]
+    right = (world[horizontal] - camera.center[-1]) * camera.zoom
+    down = (world[vertical] - camera.center[-2]) * camera.zoom
+    if camera.orientation[1] == "up":
+        down = -down
+    ratio = desk.canvas.devicePixelRatioF()
+    return round(desk.canvas.width() / 2 + right / ratio), round(desk.canvas.height() / 2 + down / ratio)
+
+
+@pytest.mark.parametrize("key", ["7", "8", "9"])
+def test_a_click_puts_the_crosshair_under_the_pointer(desk, key):
+    from qtpy.QtCore import QPoint, Qt
+
+    desk.press(key)
+    target = np.add(desk.session.grid.centre_mm, (12.0, -15.0, 10.0))
+    through = 2 - desk.viewer.dims.order[0]
+    target[through] = desk.session.point_mm[through]
+    desk.qtbot.mouseClick(desk.canvas, Qt.MouseButton.LeftButton, pos=QPoint(*canvas_position(desk, target)))
+    desk.settle()
+    np.testing.assert_allclose(desk.session.point_mm, target, atol=1.0)
+
+
+def test_the_status_names_what_is_under_the_pointer(desk):
+    from qtpy.QtCore import QPoint
+
+    target = (-41.0, -22.0, desk.session.point_mm[2])
+    desk.qtbot.mouseMove(desk.canvas, QPoint(5, 5))
+    desk.qtbot.mouseMove(desk.canvas, QPoint(*canvas_position(desk, target)))
+    desk.settle()
+    assert desk.viewer.status.startswith("HU −850 · LPS (−4")
+    assert "mm · slice" in desk.viewer.status
+    desk.viewer.status = {"layer_base": "CT", "source_type": "", "plugin": "", "coordinates": "[1, 2, 3]"}
+    assert desk.viewer.status.startswith("HU")
+
+
+def test_right_drag_changes_the_window(desk):
+    from qtpy.QtCore import QPoint, Qt
+
+    right = Qt.MouseButton.RightButton
+    centre, width = desk.session.window
+    zoom = desk.viewer.scene.camera.zoom
+    desk.qtbot.mousePress(desk.canvas, right, pos=QPoint(200, 200))
+    drag(desk, right, QPoint(250, 180))
+    desk.qtbot.mouseRelease(desk.canvas, right, pos=QPoint(250, 180))
+    assert desk.session.window == (centre - 60, width + 150)
+    assert desk.viewer.scene.camera.zoom == zoom
+
+
+def drag(desk, button, position):
+    from qtpy.QtCore import QEvent, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtWidgets import QApplication
+
+    where = QPointF(position)
+    over = QPointF(desk.canvas.mapToGlobal(position))
+    event = QMouseEvent(
+        QEvent.Type.MouseMove, where, over, Qt.MouseButton.NoButton, button, Qt.KeyboardModifier.NoModifier
+    )
+    QApplication.sendEvent(desk.canvas, event)
+
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+def test_a_review_with_keys_and_buttons_lands_on_the_disk(own_desk, session):
+    from qtpy.QtCore import Qt
+
+    desk = own_desk(session)
+    desk.press("N")
+    desk.press("A")
+    desk.press("N")
+    desk.qtbot.mouseClick(desk.panel.buttons["reject"], Qt.MouseButton.LeftButton)
+    desk.qtbot.keyClicks(desk.panel.comment, "a crossing vessel, no nodule")
+    desk.qtbot.keyClick(desk.panel.comment, Qt.Key.Key_Return)
+    desk.press("N")
+    desk.press("A")
+    assert desk.lines() == ["accept", "reject", "comment", "accept"]
+    assert desk.panel.banner.text() == "all 3 findings reviewed"
+    assert desk.session.findings[1].comment == "a crossing vessel, no nodule"
+    desk.press("U")
+    assert desk.panel.banner.text() == "AI, not reviewed: 1 of 3 findings undecided"
+    assert [desk.panel.findings.item(row, 0).text() for row in range(3)] == ["✓", "✗", "?"]
+
+
+def test_a_missed_nodule_is_marked_moved_and_measured(desk):
+    desk.session.go_to((20.0, 0.0, -120.0))
+    desk.press("M")
+    assert len(desk.cockpit.layer("findings").data) == 4
+    desk.session.go_to((22.0, 0.0, -120.0))
+    desk.press("E")
+    desk.session.go_to((22.0, 4.0, -120.0))
+    desk.press("D")
+    added = desk.session.current
+    assert added.original is None
+    assert added.finding.centre_mm == pytest.approx((22.0, 0.0, -120.0))
+    assert added.finding.diameter_mm == pytest.approx(8.0)
+    np.testing.assert_allclose(desk.cockpit.layer("findings").data[-1], (-120.0, 0.0, 22.0), atol=1e-9)
+    assert desk.lines() == ["add", "edit", "edit"]
+
+
+def test_a_full_disk_is_said_and_closing_asks(desk, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipelines.viewer.review._append", full)
+    desk.press("N")
+    desk.press("A")
+    assert "No space left on device" in desk.panel.message.text()
+    asked = []
+    monkeypatch.setattr(desk.panel, "ask_to_lose", lambda: bool(asked.append(1)))
+    window = desk.panel.window()
+    window.close()
+    assert asked
+    assert window.isVisible()
+    monkeypatch.undo()
+    desk.session.log.save()
+    assert desk.lines() == ["accept"]
+
+
+# --- find nodules ----------------------------------------------------------------------------------------------------
+def a_case(session):
+    from imaging.outputs.case import CaseResult
+
+    volume = session.volume
+    labels = np.zeros(volume.grid.shape, np.uint8)
+    return CaseResult(volume, session.report, None, labels, grad_cam=np.zeros(volume.grid.shape, np.float32))
+
+
+def test_find_nodules_runs_beside_the_window_and_shows_what_it_found(own_desk, session, volume, qtbot):
+    from threading import current_thread, main_thread
+
+    fresh = Session(volume)
+    desk = own_desk(fresh)
+    assert desk.cockpit.layer("findings") is None
+    seen = []
+
+    def job(given, prompt, on_stage):
+        seen.append((given is volume, prompt, current_thread() is main_thread()))
+        on_stage("score", 1, 2)
+        return a_case(session)
+
+    desk.panel.find.job = job
+    desk.qtbot.keyClicks(desk.panel.find.prompt, "ground-glass nodule")
+    desk.panel.find.button.click()
+    qtbot.waitUntil(lambda: fresh.report is not None, timeout=10000)
+    assert seen == [(True, "ground-glass nodule", False)]
+    assert len(desk.cockpit.layer("findings").data) == 3
+    assert desk.panel.findings.rowCount() == 3
+    desk.press("N")
+    desk.press("A")
+    assert (fresh.folder / "report.json").is_file()
+    again = Session(volume)
+    from pipelines.viewer.results import show_folder
+
+    show_folder(again, fresh.folder)
+    assert [row.state for row in again.findings] == ["accepted", "undecided", "undecided"]
+
+
+def test_cancel_stops_the_job(desk, qtbot):
+    from threading import Event
+
+    started, ended = Event(), []
+
+    def job(volume, prompt, on_stage):
+        try:
+            for step in range(1000):
+                on_stage("score", step, 1000)
+                started.set()
+                Event().wait(0.01)
+        finally:
+            ended.append(True)
+
+    desk.panel.find.job = job
+    desk.panel.find.button.click()
+    qtbot.waitUntil(started.is_set, timeout=5000)
+    qtbot.waitUntil(lambda: desk.panel.find.bar.value() > 0, timeout=5000)
+    assert desk.panel.find.button.text() == "Cancel"
+    desk.panel.find.button.click()
+    qtbot.waitUntil(lambda: desk.panel.find.worker is None, timeout=5000)
+    assert ended
+    assert desk.panel.message.text() == ""
+
+
+def test_missing_weights_are_said_in_the_models_own_words(desk, qtbot):
+    refusal = ModelError("weights.missing", "no file weights/x.safetensors")
+
+    def job(volume, prompt, on_stage):
+        raise refusal
+
+    desk.panel.find.job = job
+    desk.panel.find.button.click()
+    qtbot.waitUntil(lambda: desk.panel.find.worker is None, timeout=5000)
+    assert desk.panel.message.text() == str(refusal)
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+def test_dropping_a_file_opens_the_ct_and_the_panel(make_napari_viewer_proxy, volume, tmp_path):
+    from pipelines.viewer.panel import ReadingPanel
+
+    path = tmp_path / "ct.nii.gz"
+    write_nifti(volume.array, volume.grid, path)
+    viewer = make_napari_viewer_proxy()
+    layer = viewer.open(path, plugin="nodulus")[0]
+    assert any(isinstance(widget, ReadingPanel) for widget in viewer.window.dock_widgets.values())
+    np.testing.assert_array_equal(layer.data, volume.array)
+    np.testing.assert_allclose(layer.data_to_world((3, 4, 5)), volume.grid.to_mm((3, 4, 5))[::-1], atol=0.01)
+    assert len([row for row in viewer.layers if row.metadata["nodulus"] == "ct"]) == 1
+
+
+def test_a_broken_file_is_refused_in_the_loaders_own_words(make_napari_viewer_proxy, tmp_path):
+    from imaging import read_volume
+
+    path = tmp_path / "broken.dcm"
+    path.write_bytes(bytes(128) + b"DICM" + b"\xff" * 200)
+    with pytest.raises(InputError) as refusal:
+        read_volume(path)
+    viewer = make_napari_viewer_proxy()
+    with pytest.raises(InputError) as same:
+        viewer.open(path, plugin="nodulus")
+    assert same.value.code == refusal.value.code
+    assert not viewer.layers
+
+
+def test_a_result_folder_without_its_ct_says_so(make_napari_viewer_proxy, tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(InputError, match=r"result\.no_ct"):
+        make_napari_viewer_proxy().open(tmp_path, plugin="nodulus")
+
+
+def test_every_key_has_its_action(desk):
+    assert all(callable(getattr(desk.cockpit, row.action)) for row in KEYS)
+    assert len({row.key for row in KEYS}) == len(KEYS)
