@@ -66,16 +66,16 @@ def assert_right(read: Volume, truth: Volume) -> None:
 
 
 @st.composite
-def grids(draw: st.DrawFn) -> Volume:
+def volumes(draw: st.DrawFn, *, min_slices: int = 3) -> Volume:
     """A small volume in any orientation, with any spacing and, at times, a shear."""
     angles = [draw(st.floats(-80, 80)) for _ in range(3)]
     turn = np.linalg.multi_dot([rotation(angle, axis) for axis, angle in enumerate(angles)])
     flip = np.diag([draw(st.sampled_from([-1.0, 1.0])), 1.0, 1.0])
-    shape = (draw(st.integers(3, 7)), draw(st.integers(4, 9)), draw(st.integers(4, 9)))
+    shape = (draw(st.integers(min_slices, min_slices + 4)), draw(st.integers(6, 9)), draw(st.integers(6, 9)))
     spacing = tuple(draw(st.floats(0.4, 5.0)) for _ in range(3))
-    lean = draw(st.sampled_from([(0.0, 0.0, 0.0), (0.3, 0.0, 0.1), (0.0, -0.4, 0.0)]))
+    lean = spacing[0] * np.array(draw(st.sampled_from([(0.0, 0.0, 0.0), (0.3, 0.0, 0.1), (0.0, -0.4, 0.0)])))
     origin = tuple(draw(st.floats(-400, 400)) for _ in range(3))
     axes = turn @ np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]]) @ flip
     return make_volume(
-        shape, spacing_mm=spacing, origin_mm=origin, axes=axes, lean_mm=lean, seed=draw(st.integers(0, 9))
+        shape, spacing_mm=spacing, origin_mm=origin, axes=axes, lean_mm=tuple(lean), seed=draw(st.integers(0, 9))
     )
