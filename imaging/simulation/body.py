@@ -102,7 +102,7 @@ def _chest_wall(at: Axes, build: Build) -> Field:
 
 def _mediastinum(at: Axes, build: Build) -> tuple[Field, list[tuple[Field, float, float, float]]]:
     """The middle of the chest, which is not lung, and the vessels in it."""
-    waist = 9.0 + 17.0 * np.exp(-(((at.y - 2.0) / 36.0) ** 2)) + 14.0 * np.exp(-(((at.y - 75.0) / 30.0) ** 2))
+    waist = 5.0 + 21.0 * np.exp(-(((at.y - 2.0) / 36.0) ** 2)) + 14.0 * np.exp(-(((at.y - 75.0) / 30.0) ** 2))
     waist = waist + 10.0 * np.clip((at.z - 45.0) / 60.0, 0.0, 1.0)
     middle: Field = (waist - np.abs(at.x - 3.0)).astype(np.float32) + 0.0 * at.z
     middle = smooth_union(middle, ellipsoid(at, (20.0, -16.0, -42.0), tuple(r * build.heart for r in (60, 52, 60))))  # type: ignore[arg-type]

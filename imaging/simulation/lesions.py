@@ -74,7 +74,8 @@ class Lesion:
     """The outline of one nodule around its centre, ready to be painted.
 
     Args:
-        radius_mm: of the sphere of the same volume.
+        radius_mm: before the bumps are added.
+        middle_mm: the centre of mass (x, y, z), seen from the point around which the outline is drawn.
         bumps: (n, 5): unit direction, relative height, sharpness.
         spicules: (n, 4): unit direction, length beyond the centre in mm.
         core: offset (x, y, z) in mm and radius of the solid core, or None.
@@ -82,6 +83,7 @@ class Lesion:
     """
 
     radius_mm: float
+    middle_mm: npt.NDArray[np.float64]
     bumps: npt.NDArray[np.float64]
     spicules: npt.NDArray[np.float64]
     core: tuple[float, float, float, float] | None
@@ -91,25 +93,24 @@ class Lesion:
     def reach_mm(self) -> float:
         """No part of the nodule is further from its centre than this."""
         longest = float(self.spicules[:, 3].max()) if len(self.spicules) else 0.0
-        return max(1.7 * self.radius_mm, longest) + 1.0
+        return max(2.2 * self.radius_mm, longest) + 1.0 + float(np.abs(self.middle_mm).max())
 
 
 def make_lesion(wish: NoduleWish, rng: np.random.Generator) -> Lesion:
     """A random outline of the wished kind, of exactly the wished volume and with its centre of mass at 0."""
     radius = wish.diameter_mm / 2.0
-    many, height = {"round": (3, 0.06), "lobulated": (7, 0.38), "spiculated": (6, 0.25)}[wish.outline]
-    bumps = np.column_stack([_directions(many, rng), height * rng.uniform(0.4, 1.0, many), rng.uniform(3.0, 7.0, many)])
-    # Each bump has a smaller one opposite, which keeps the centre of mass near 0.
-    bumps = np.concatenate([bumps, bumps * [-1, -1, -1, 1, 1]])
+    many, height = {"round": (4, 0.12), "lobulated": (8, 0.55), "spiculated": (8, 0.4)}[wish.outline]
+    bumps = np.column_stack([_directions(many, rng), height * rng.uniform(0.4, 1.0, many), rng.uniform(3.0, 9.0, many)])
     spicules = np.zeros((0, 4))
     if wish.outline == "spiculated":
-        spikes = int(rng.integers(12, 22))
-        spicules = np.column_stack([_directions(spikes, rng), radius * rng.uniform(1.3, 2.0, spikes) + 1.5])
+        spikes = int(rng.integers(16, 28))
+        spicules = np.column_stack([_directions(spikes, rng), radius * rng.uniform(1.3, 2.1, spikes) + 2.0])
     core = None
     if wish.kind == "part-solid":
         x, y, z = (float(v) for v in rng.uniform(-0.2, 0.2, 3) * radius)
         core = (x, y, z, float(radius * rng.uniform(0.4, 0.6)))
-    return Lesion(radius / _mean_radius(bumps), bumps, spicules, core, wish.kind)
+    mean, middle = _mean_radius_and_middle(bumps)
+    return Lesion(radius / mean, middle * radius / mean, bumps, spicules, core, wish.kind)
 
 
 def _directions(count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -118,19 +119,21 @@ def _directions(count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]
     return unit
 
 
-def _mean_radius(bumps: npt.NDArray[np.float64]) -> float:
-    """Radius of the sphere of the same volume, for a nominal radius of 1; over evenly spread directions."""
-    n = 2000
+def _mean_radius_and_middle(bumps: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    """For a nominal radius of 1: radius of the sphere of the same volume, and centre of mass; over even directions."""
+    n = 4000
     height = 1 - (2 * np.arange(n) + 1) / n
     angle = np.pi * (1 + 5**0.5) * np.arange(n)
     flat = np.sqrt(1 - height**2)
     unit = np.stack([flat * np.cos(angle), flat * np.sin(angle), height], axis=1)
     relative = 1.0 + (bumps[:, 3] * np.exp(bumps[:, 4] * (unit @ bumps[:, :3].T - 1.0))).sum(axis=1)
-    return float(np.cbrt((relative**3).mean()))
+    middle: npt.NDArray[np.float64] = (0.25 * relative[:, None] ** 4 * unit).mean(axis=0) / (relative**3 / 3).mean()
+    return float(np.cbrt((relative**3).mean())), middle
 
 
 def lesion_depth(lesion: Lesion, at: Axes) -> Field:
     """Depth in mm inside the nodule's body and spicules; `at` is relative to its centre."""
+    at = Axes(*(a + np.float32(m) for a, m in zip(at, lesion.middle_mm, strict=True)))
     distance = np.sqrt(at.x**2 + at.y**2 + at.z**2) + np.float32(1e-6)
     relative = np.ones(distance.shape, dtype=np.float32)
     for x, y, z, height, sharpness in lesion.bumps.astype(np.float32):
@@ -139,7 +142,7 @@ def lesion_depth(lesion: Lesion, at: Axes) -> Field:
     depth = np.float32(lesion.radius_mm) * relative - distance
     for x, y, z, length in lesion.spicules:
         away, along = segment_distance(at, np.zeros(3), np.array([x, y, z]) * length)
-        np.maximum(depth, 0.55 * (1.0 - along) + 0.18 - away, out=depth)
+        np.maximum(depth, 0.65 * (1.0 - along) + 0.35 - away, out=depth)
     field: Field = depth.astype(np.float32)
     return field
 

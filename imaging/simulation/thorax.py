@@ -149,9 +149,9 @@ def _trees(
     vessels, bronchi = [], []
     for depth, root, side in ((body.right, body.roots[0], -1.0), (body.left, body.roots[1], 1.0)):
         for shift, share in ((np.array([0.0, 0.0, 0.0]), 1.0), (np.array([0.0, -12.0, -12.0]), 0.8)):
-            ends = _points_inside(depth, lattice, max(20, int(620 * share * detail)), rng)
-            vessels.append(grow_tree((root + shift) * stretch, np.array([side, 0.1, 0.0]), ends, 0.52 * scale[1], rng))
-        ends = _points_inside(depth, lattice, 48, rng, least_mm=14.0 * scale[1])
+            ends = _points_inside(depth, lattice, max(20, int(1100 * share * detail)), rng)
+            vessels.append(grow_tree((root + shift) * stretch, np.array([side, 0.1, 0.0]), ends, 0.43 * scale[1], rng))
+        ends = _points_inside(depth, lattice, 22, rng, least_mm=18.0 * scale[1])
         bronchi.append(
             grow_tree((root + np.array([0, 3, 2])) * stretch, np.array([side, 0.1, -0.3]), ends, 1.15 * scale[1], rng)
         )
@@ -226,6 +226,9 @@ class _Drawing:
                 total += plane
                 inside += lungs
             total /= self.planes_per_slice
+            total += (
+                texture.grain(self.shape[1:], self.spacing_mm[1:], rng) * inside.sum(axis=0) / self.planes_per_slice
+            )
             array[index] = scan_slice(total, (self.spacing_mm[1], self.spacing_mm[2]), scanner, rng)
             labels[index] = np.where(inside.max(axis=0) >= 0.5 * self.planes_per_slice, inside.argmax(axis=0) + 1, 0)
             if on_progress is not None:
@@ -296,7 +299,7 @@ class _Drawing:
 
     def _paint_tubes(self, plane: Field, lung: Field, number: int) -> None:
         """Vessels and bronchial walls inside the lungs; lumina everywhere."""
-        for canvas, hu in ((self.blood, 42.0), (self.walls, -40.0)):
+        for canvas, hu in ((self.blood, 42.0), (self.walls, -150.0)):
             share = canvas[number].astype(np.float32) * lung / 255.0
             plane += share * (np.maximum(plane, hu) - plane)
         share = self.lumen[number].astype(np.float32) / 255.0
@@ -359,6 +362,14 @@ class _Texture:
             2 * np.pi / lengths[:, None] * directions / np.linalg.norm(directions, axis=1, keepdims=True)
         ).astype(np.float32)
         self.phases = rng.uniform(0, 2 * np.pi, 14).astype(np.float32)
+
+    @staticmethod
+    def grain(shape: tuple[int, ...], pixel_mm: tuple[float, ...], rng: np.random.Generator) -> Field:
+        """HU to add to one slice of lung: grain of 2 to 3 mm, standard deviation about 26."""
+        from scipy.ndimage import gaussian_filter
+
+        noise: Field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), [1.0 / p for p in pixel_mm])
+        return noise * np.float32(26.0 / max(float(noise.std()), 1e-6))
 
     def of(self, at: Axes) -> Field:
         """HU to add; standard deviation about 14."""

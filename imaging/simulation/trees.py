@@ -49,7 +49,7 @@ def grow_tree(
         end = start + share * (cloud.mean(axis=0) - start)
         length = float(np.linalg.norm(end - start))
         if not last:
-            end = end + rng.normal(scale=0.06 * length, size=3)
+            end = end + rng.normal(scale=0.04 * length, size=3)
         radius = leaf_radius_mm * len(cloud) ** (1.0 / MURRAY)
         curve = _bent(start, heading, end, pieces=1 if length < 4.0 else 3)
         pieces += [(a, b, radius) for a, b in pairwise(curve)]
@@ -63,7 +63,7 @@ def grow_tree(
 def _bent(start: Points, heading: Points, end: Points, *, pieces: int) -> Points:
     """A curve from start to end that leaves nearly the way its parent came."""
     length = np.linalg.norm(end - start)
-    control = start + heading / max(float(np.linalg.norm(heading)), 1e-6) * length * 0.35
+    control = start + heading / max(float(np.linalg.norm(heading)), 1e-6) * length * 0.25
     t = np.linspace(0.0, 1.0, pieces + 1)[:, None]
     curve: Points = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
     return curve
