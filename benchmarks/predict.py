@@ -35,10 +35,11 @@ END: Final = "end"
 
 @dataclass(frozen=True)
 class Run:
-    """One run: seconds a stage (in order), seconds in all, peak resident bytes, and the result that it printed."""
+    """One run: seconds a stage (in order), in all, of all cores; peak resident bytes; the result that it printed."""
 
     stages: dict[str, float]
     total_s: float
+    cpu_s: float
     peak_bytes: int
     result: dict[str, Any]
 
@@ -65,7 +66,8 @@ def run_once(path: Path, *, cores: int, weights: str | None) -> Run:
         total = time.perf_counter() - started
     if process.returncode != 0:
         raise SystemExit(f"nodulus predict ended with {process.returncode}: {marks[-1][1] if marks else ''}")
-    return Run(_stage_times(marks, total), total, usage.ru_maxrss * 1024, marks[-1][1])
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return Run(_stage_times(marks, total), total, cpu_s, usage.ru_maxrss * 1024, marks[-1][1])
 
 
 def _stage_times(marks: list[tuple[float, dict[str, Any]]], total_s: float) -> dict[str, float]:
@@ -113,7 +115,7 @@ def main() -> None:
     body = (
         f"`nodulus predict` from `{path.name}` ({slices} slices of {rows} x {columns}) to all outputs on "
         f"{options.cores} cores, median of {options.repeats} runs.\n\n{table(median)}\n"
-        f"Peak memory {median.peak_bytes / 1e9:.2f} GB; runs took "
+        f"All cores worked {median.cpu_s:.1f} s. Peak memory {median.peak_bytes / 1e9:.2f} GB; runs took "
         f"{', '.join(f'{run.total_s:.1f}' for run in runs)} s. {len(report['findings'])} findings."
     )
     if options.cores == 2:

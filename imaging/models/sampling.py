@@ -121,7 +121,8 @@ def scan_planes(config: VisionConfig, volume: Volume, lungs: Lungs, *, margin_mm
     spacing, first_z, array = _not_too_thin(upright)
     inside = mask.any(axis=(1, 2)).nonzero()[0]
     rows, columns = (mask.any(axis=a).nonzero()[0] for a in ((0, 2), (0, 1)))
-    _, row_mm, column_mm = upright.grid.spacing_mm
+    # Rounded, so that a file format that stores the spacing in single precision gives the same pixels.
+    row_mm, column_mm = (round(step, 6) for step in upright.grid.spacing_mm[1:])
     origin = upright.grid.to_mm((0, 0, 0))
     reach = config.window_pixels * config.pixel_mm / 2
     top, left = rows[0] * row_mm - reach, columns[0] * column_mm - reach

@@ -128,8 +128,9 @@ class Ledger:
         write_text(
             self.out / "failures.csv", _csv(("case", "input", "status", "code", "stage", "message", "next"), rows)
         )
-        header = ("case", "status", "code", "findings", "seconds", "peak_mb", "seriesuid")
-        table = [(s.case, s.status, s.code, s.findings, s.seconds, s.peak_mb, s.seriesuid) for s in states]
+        header = ("case", "status", "code", "findings", "seconds", "peak_mb", "seriesuid", "input")
+        columns = header[:-1]
+        table = [(*(getattr(s, name) for name in columns), inputs.get(s.case, "")) for s in states]
         write_text(self.out / "cases.csv", _csv(header, table))
 
     def _findings(self, done: Iterable[State]) -> str:

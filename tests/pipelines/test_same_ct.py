@@ -1,0 +1,97 @@
+"""The same CT as DICOM, enhanced DICOM, zip, NIfTI and MetaImage gives the same findings; so does a batch over all."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+import imaging
+from imaging.findings import Finding
+from imaging.geometry import Volume
+from imaging.simulation.dicom_series import write_series
+from imaging.simulation.lesions import NoduleWish
+from imaging.simulation.thorax import make_thorax
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one CT in five forms, each a case of a batch."""
+    home = tmp_path_factory.mktemp("forms")
+    rng = np.random.default_rng(5)
+    volume, _ = make_thorax(
+        rng=rng, shape=(56, 160, 160), spacing_mm=(3.0, 1.2, 1.2), nodules=[NoduleWish(diameter_mm=12.0)]
+    )
+    write_series(volume, home / "dicom", rng=rng)
+    write_series(volume, home / "enhanced", enhanced=True)
+    with zipfile.ZipFile(home / "zipped.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, file in enumerate(sorted((home / "dicom").iterdir())):
+            archive.write(file, f"deep/{number}")
+    image = _as_image(imaging.read_volume(home / "dicom"))
+    SimpleITK.WriteImage(image, str(home / "nifti.nii.gz"))
+    SimpleITK.WriteImage(image, str(home / "meta.mha"), useCompression=True)
+    return home
+
+
+def _as_image(volume: Volume) -> SimpleITK.Image:
+    image = SimpleITK.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.grid.spacing_mm[::-1])
+    image.SetOrigin(volume.grid.to_mm([0, 0, 0]).tolist())
+    image.SetDirection(volume.grid.direction[:, ::-1].ravel().tolist())
+    return image
+
+
+FORMS = ("dicom", "enhanced", "zipped.zip", "nifti.nii.gz", "meta.mha")
+
+
+@pytest.fixture(scope="module")
+def findings(forms: Path) -> dict[str, tuple[Finding, ...]]:
+    from imaging.models.weights import load_model
+    from pipelines.predict import predict
+
+    model = load_model()
+    return {name: predict(forms / name, model=model, explain=False).report.findings for name in FORMS}
+
+
+@pytest.mark.parametrize("name", FORMS[1:])
+def test_voxels_and_places_are_equal(forms: Path, name: str):
+    first, other = imaging.read_volume(forms / "dicom"), imaging.read_volume(forms / name)
+    np.testing.assert_array_equal(first.array, other.array)
+    assert np.abs(first.grid.affine - other.grid.affine).max() <= 0.001
+
+
+@pytest.mark.parametrize("name", FORMS[1:])
+def test_findings_are_equal(findings, name: str):
+    assert findings["dicom"]
+    assert len(findings[name]) == len(findings["dicom"])
+    for one, other in zip(findings["dicom"], findings[name], strict=True):
+        assert np.linalg.norm(np.subtract(one.centre_mm, other.centre_mm)) <= 0.01
+        assert abs(one.score - other.score) <= 0.0001
+
+
+def test_a_real_batch_over_all_forms_and_a_broken_one(forms: Path, findings, tmp_path: Path):
+    from pipelines.batch.run import run_batch
+
+    broken = forms / "broken.zip"
+    broken.write_bytes((forms / "zipped.zip").read_bytes()[:2000])
+    options = {"weights": None, "device": "cpu", "explain": False, "formats": ("csv", "json")}
+    try:
+        summary = run_batch(forms, tmp_path / "out", jobs=2, **options)
+        again = run_batch(forms, tmp_path / "out", jobs=2, **options)
+    finally:
+        broken.unlink()
+    assert {state.case: state.status for state in summary.states} == {
+        "broken": "refused",
+        **dict.fromkeys(("dicom", "enhanced", "meta", "nifti", "zipped"), "done"),
+    }
+    assert again.skipped == 5
+    with (tmp_path / "out" / "findings.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 5 * len(findings["dicom"])
+    assert {row["seriesuid"][:7] for row in rows if row["case"] in ("meta", "nifti")} == {"sha256:"}
