@@ -262,7 +262,7 @@ _register(
             "give the DICOM series itself, or leave out sr and seg",
         ),
         "outputs.no_findings": (
-            "a DICOM segmentation cannot be written without a finding",
+            "a DICOM segmentation cannot be written without an outlined finding",
             "write the SR, which reports a scan without findings as such",
         ),
     },
@@ -279,7 +279,7 @@ _register(
 _register(
     "notice",
     {
-        "outputs.seg_empty": ("the DICOM segmentation was left out because nothing was found", "read the SR"),
+        "outputs.seg_empty": ("the DICOM segmentation was left out because there is no outline to write", "read the SR"),
         "outputs.header_repaired": (
             "an attribute of the CT's header is not valid DICOM and was left empty in the DICOM results",
             "repair it at the source if the archive needs it",

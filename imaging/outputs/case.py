@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.errors import Notice
-from imaging.findings import Report
+from imaging.findings import Finding, Report
 from imaging.geometry.volume import Volume
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class CaseResult:
             view = array.view()
             view.setflags(write=False)
             object.__setattr__(self, name, view)
+
+    def outlined(self) -> tuple[Finding, ...]:
+        """The findings with at least one voxel in `nodules`; a lesion that could not be segmented has none."""
+        return tuple(finding for finding in self.report.findings if (self.nodules == finding.number).any())
 
     def with_notices(self, notices: Iterable[Notice]) -> CaseResult:
         """The same case, its report saying more; a notice that is there already is not repeated."""

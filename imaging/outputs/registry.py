@@ -32,7 +32,7 @@ class OutputFormat:
     purpose: str
     writer: str
     needs_dicom: bool = False
-    needs_findings: bool = False
+    needs_outlines: bool = False
 
     def load(self) -> Writer:
         """The writer itself; imports its module."""
@@ -61,7 +61,7 @@ _ROWS = (
         "DICOM segmentation, one segment a finding",
         "imaging.outputs.seg:write",
         needs_dicom=True,
-        needs_findings=True,
+        needs_outlines=True,
     ),
 )
 
@@ -121,7 +121,7 @@ def write_case(
 ) -> Written:
     """Write the requested formats into `folder` (made if need be); each file appears whole or not at all.
 
-    A SEG of a CT without findings cannot exist (a segmentation needs a segment): it is left out with the notice
+    A SEG without an outlined finding cannot exist (a segmentation needs a segment): it is left out with the notice
     ``outputs.seg_empty``, which the report, the page and `Written.notices` carry. The SR is written either way.
     Attributes of the header that are no valid DICOM are named in ``outputs.header_repaired`` if SR or SEG is written.
 
@@ -152,10 +152,12 @@ def write_case(
 
 def _omitted(result: CaseResult, wanted: Iterable[str]) -> dict[str, Notice]:
     """Format -> why it is left out of this case."""
-    if result.report.findings:
+    names = [name for name in wanted if WRITERS[name].needs_outlines]
+    if not names or result.outlined():
         return {}
-    reason = "there is no mark above the threshold, and a DICOM segmentation needs a segment; seg.dcm was not written"
-    return {name: Notice("outputs.seg_empty", reason) for name in wanted if WRITERS[name].needs_findings}
+    cause = "no finding could be outlined" if result.report.findings else "there is no mark above the threshold"
+    reason = f"{cause}, and a DICOM segmentation needs a segment; seg.dcm was not written"
+    return {name: Notice("outputs.seg_empty", reason) for name in names}
 
 
 def _with_map_notes(result: CaseResult, wanted: Iterable[str]) -> CaseResult:

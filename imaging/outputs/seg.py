@@ -1,8 +1,9 @@
 """`seg.dcm`: the outlined findings as a DICOM segmentation, one binary segment a finding.
 
-Segment numbers are the numbers of the findings, tracking UIDs those of `sr.dcm`. Frames lie where the slices of the CT
-lie, also where the gantry was tilted. Every segment has a frame for every slice, because masks land in the wrong place
-in viewers that count frames instead of reading positions; only beyond `MOST_FRAMES` are empty ones left out.
+Labels and tracking UIDs are those of `sr.dcm`; a finding that could not be outlined has no segment. Frames lie where the
+slices of the CT lie, also where the gantry was tilted. Every segment has a frame for every slice, because masks land in
+the wrong place in viewers that count frames instead of reading positions; only beyond `MOST_FRAMES` are empty ones left
+out.
 
 Source: DICOM PS3.3 A.51, C.8.20.
 """
@@ -55,14 +56,15 @@ def segmentation(result: CaseResult) -> seg.Segmentation:
         OutputError: ``outputs.header_unusable`` if patient, study, series, instances or space cannot be named.
     """
     report, grid = result.report, result.volume.grid
-    if not report.findings:
-        raise UsageError("outputs.no_findings", "a DICOM segmentation needs a segment, and there is no finding")
+    findings = result.outlined()
+    if not findings:
+        raise UsageError("outputs.no_findings", "a DICOM segmentation needs a segment, and no finding has an outline")
     source = read_source(result.volume)
     dataset = seg.Segmentation(
         source_images=list(source.images),
-        pixel_array=_outlines(result),
+        pixel_array=_outlines(result, findings),
         segmentation_type=seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment(report, number, finding) for number, finding in enumerate(report.findings, 1)],
+        segment_descriptions=[_segment(report, number, finding) for number, finding in enumerate(findings, 1)],
         series_instance_uid=result_uid(report, "seg series"),
         series_number=SEG_SERIES_NUMBER,
         sop_instance_uid=result_uid(report, "seg instance"),
@@ -76,7 +78,7 @@ def segmentation(result: CaseResult) -> seg.Segmentation:
         series_description=SERIES_DESCRIPTION,
         content_qualification="RESEARCH",
         **_places(result, source),
-        omit_empty_frames=len(report.findings) * grid.shape[0] > MOST_FRAMES,
+        omit_empty_frames=len(findings) * grid.shape[0] > MOST_FRAMES,
         **times(),
     )
     dataset.BodyPartExamined = "CHEST"
@@ -101,10 +103,10 @@ def _places(result: CaseResult, source: DicomSource) -> dict[str, Any]:
     }
 
 
-def _outlines(result: CaseResult) -> np.ndarray:
-    """uint8 (slice, row, column); the value is the place of the finding in the list, from 1."""
+def _outlines(result: CaseResult, findings: tuple[Finding, ...]) -> np.ndarray:
+    """uint8 (slice, row, column); the value is the place of the finding among `findings`, from 1."""
     table = np.zeros(256, np.uint8)
-    for segment, finding in enumerate(result.report.findings, 1):
+    for segment, finding in enumerate(findings, 1):
         table[finding.number] = segment
     outlines: np.ndarray = table[result.nodules]
     return outlines

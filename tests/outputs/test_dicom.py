@@ -177,6 +177,16 @@ def test_segments_are_consecutive_even_if_numbers_are_not(case):
     assert [item.SegmentLabel for item in dataset.SegmentSequence] == ["Nodule 2", "Nodule 5"]
 
 
+@pytest.mark.pacs
+def test_a_finding_without_an_outline_has_no_segment(case, tmp_path, dciodvfy):
+    case = replace(case, nodules=np.where(case.nodules == 1, 0, case.nodules).astype(np.uint8))
+    path = seg.write(case, tmp_path)["seg.dcm"]
+    assert dciodvfy(path) == []
+    dataset = hdseg.segread(path)
+    assert [item.SegmentLabel for item in dataset.SegmentSequence] == ["Nodule 2"]
+    assert dataset.pixel_array.sum() == (case.nodules == 2).sum()
+
+
 def test_a_seg_without_findings_is_refused(negative, tmp_path):
     with pytest.raises(UsageError) as caught:
         seg.write(negative, tmp_path)

@@ -89,6 +89,12 @@ def test_a_negative_scan_gets_an_sr_but_no_seg(negative, tmp_path):
     assert "outputs.seg_empty" in written["report.html"].read_text()
 
 
+def test_findings_without_any_outline_get_no_seg(case, tmp_path):
+    written = write_case(replace(case, nodules=np.zeros_like(case.nodules)), tmp_path, formats=("sr", "seg"))
+    assert set(written) == {"sr.dcm"}
+    assert "outlined" in written.notices[0].message
+
+
 def test_a_negative_scan_writes_every_default(negative, tmp_path):
     written = write_case(negative, tmp_path)
     assert {"findings.csv", "report.json", "nodules.nii.gz", "overlay.png", "report.html"} <= set(written)
