@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from imaging.errors import InputError, Notice
 from imaging.geometry.grid import Grid
-from imaging.io.dicom_header import Slice
+from imaging.io.dicom_slices import Slice
 
 Floats = npt.NDArray[np.float64]
 
@@ -216,7 +216,7 @@ def _frame_of_reference(slices: Sequence[Slice]) -> tuple[str | None, list[Notic
 def _order(planes: Planes) -> tuple[list[int], dict[int, list[int]]]:
     """Indices along the normal, one for each place; and plane -> indices of further images at that place."""
     distances = planes.distances_mm
-    names = np.array([one.name for one in planes.slices])
+    names = np.array([one.get("SOPInstanceUID") or one.name for one in planes.slices])
     ordered: list[int] = []
     copies: dict[int, list[int]] = {}
     for index in (int(i) for i in np.lexsort((names, np.round(distances, 4)))):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from imaging.errors import InputError, Notice
 from imaging.io.dicom_geometry import SAME_PLACE_MM, TOLERANCE_MM, Planes, read_planes
-from imaging.io.dicom_header import Slice
+from imaging.io.dicom_slices import Slice
 
 #: Values of ImageType that mark a picture of the patient rather than a plane of it.
 PROJECTIONS = frozenset(

@@ -1,6 +1,6 @@
 """One DICOM file up to its pixel data: which image it holds, where, in which encoding. No pixel is read here.
 
-A header becomes `DicomFile`: attribute keywords with their values as text, whatever the encoding was (``\\`` between
+A header becomes a `DicomFile`: attribute keywords with their values as text, whatever the encoding was (``\\`` between
 values, as in the file), and the place of the pixel data. A `Slice` is one image plane: one for an ordinary CT, one for
 each frame of an enhanced one (`imaging.io.dicom_multiframe`), so everything after this module treats both alike.
 """
@@ -10,19 +10,30 @@ from __future__ import annotations
 import itertools
 import struct
 import warnings
-import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any
 
 from imaging.errors import InputError
+from imaging.io.dicom_slices import DicomFile, Slice, damaged
+from imaging.io.dicom_stream import open_dataset
+from imaging.io.dicom_tags import (
+    DEFLATED,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    FLOAT_TAGS,
+    FRAME_GROUPS,
+    IMPLICIT_LITTLE,
+    MODALITY_LUT,
+    NUMBER_TAGS,
+    PIXEL_TAGS,
+    SHARED_GROUPS,
+    TEXT_TAGS,
+    WANTED_TAGS,
+)
 from imaging.io.entries import Entry
-
-IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
-NATIVE_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED})
 
 #: What is read first; few headers of single images are longer.
 FIRST_BYTES = 16 * 2**10
@@ -30,140 +41,6 @@ FIRST_BYTES = 16 * 2**10
 _HEADER_BYTES = 64 * 2**20
 #: More elements than this, sequences counted as one, are no header but a way to keep a parser busy.
 _MAX_ELEMENTS = 20_000
-
-_PIXEL_TAGS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
-
-#: The attributes of text that are read, by tag.
-TEXT_TAGS = {
-    0x00080008: "ImageType",
-    0x00080016: "SOPClassUID",
-    0x00080018: "SOPInstanceUID",
-    0x00080020: "StudyDate",
-    0x00080022: "AcquisitionDate",
-    0x0008002A: "AcquisitionDateTime",
-    0x00080032: "AcquisitionTime",
-    0x00080060: "Modality",
-    0x00080070: "Manufacturer",
-    0x0008103E: "SeriesDescription",
-    0x00100020: "PatientID",
-    0x00100021: "IssuerOfPatientID",
-    0x00180010: "ContrastBolusAgent",
-    0x00180050: "SliceThickness",
-    0x00180060: "KVP",
-    0x00181060: "TriggerTime",
-    0x00181100: "ReconstructionDiameter",
-    0x00181210: "ConvolutionKernel",
-    0x0020000D: "StudyInstanceUID",
-    0x0020000E: "SeriesInstanceUID",
-    0x00200012: "AcquisitionNumber",
-    0x00200013: "InstanceNumber",
-    0x00200032: "ImagePositionPatient",
-    0x00200037: "ImageOrientationPatient",
-    0x00200052: "FrameOfReferenceUID",
-    0x00200100: "TemporalPositionIdentifier",
-    0x00204000: "ImageComments",
-    0x00280004: "PhotometricInterpretation",
-    0x00280008: "NumberOfFrames",
-    0x00280030: "PixelSpacing",
-    0x00281052: "RescaleIntercept",
-    0x00281053: "RescaleSlope",
-    0x00281054: "RescaleType",
-    0x00282110: "LossyImageCompression",
-}
-#: The attributes of 16-bit numbers that are read; signed ones are taken as the bits they are.
-NUMBER_TAGS = {
-    0x00280002: "SamplesPerPixel",
-    0x00280010: "Rows",
-    0x00280011: "Columns",
-    0x00280100: "BitsAllocated",
-    0x00280101: "BitsStored",
-    0x00280102: "HighBit",
-    0x00280103: "PixelRepresentation",
-    0x00280120: "PixelPaddingValue",
-    0x00280121: "PixelPaddingRangeLimit",
-}
-#: The attributes of 32-bit floating point numbers that are read.
-FLOAT_TAGS = {0x00209241: "NominalPercentageOfCardiacPhase"}
-_MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS = 0x00283000, 0x52009229, 0x52009230
-_WANTED: list[Any] = [*TEXT_TAGS, *NUMBER_TAGS, *FLOAT_TAGS, _MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DicomFile:
-    """One DICOM file with an image in it.
-
-    Args:
-        entry: where its bytes are.
-        transfer_syntax: UID.
-        little_endian: byte order of its numbers.
-        tags: attribute keyword -> value as text; absent or empty attributes are left out.
-        dataset_at: byte at which the data set begins.
-        pixels_at: bytes from there to the first byte of the pixel data's value (after inflating, if deflated); None if
-            the file has no pixel data.
-        pixel_bytes: declared length of the value; None if undefined (encapsulated).
-        pixel_keyword: ``PixelData``, ``FloatPixelData`` ...
-        has_preamble: whether it begins as PS3.10 asks.
-    """
-
-    entry: Entry
-    transfer_syntax: str
-    little_endian: bool
-    tags: Mapping[str, str]
-    dataset_at: int
-    pixels_at: int | None
-    pixel_bytes: int | None
-    pixel_keyword: str = "PixelData"
-    has_preamble: bool = True
-
-    @property
-    def name(self) -> str:
-        """The file's name within its source."""
-        return self.entry.name
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slice:
-    """One image plane: a file, the number of the frame in it (from 0), and the plane's attributes as text."""
-
-    file: DicomFile
-    tags: Mapping[str, str]
-    frame: int = 0
-    frame_number: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The file, and the frame if it has several."""
-        return self.file.name if self.frame_number is None else f"{self.file.name}#{self.frame_number}"
-
-    def get(self, keyword: str) -> str:
-        """The attribute as text; empty if it is absent."""
-        return self.tags.get(keyword, "")
-
-    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
-        """The attribute as `count` finite numbers.
-
-        Raises:
-            InputError: ``dicom.missing`` if it is absent, ``dicom.value`` if it is anything else.
-        """
-        text = self.tags.get(keyword, "")
-        if not text:
-            raise InputError("dicom.missing", f"{keyword} is missing", where=self.name)
-        try:
-            values = tuple(float(part) for part in text.split("\\"))
-        except ValueError:
-            values = ()
-        if len(values) != count or not all(abs(value) < 1e30 for value in values):
-            raise InputError(
-                "dicom.value", f"{keyword} is {text!r} where {count} finite number(s) are due", where=self.name
-            )
-        return values
-
-    def whole(self, keyword: str) -> int:
-        """The attribute as a whole number; raises like `numbers`."""
-        (value,) = self.numbers(keyword, 1)
-        if value != int(value):
-            raise InputError("dicom.value", f"{keyword} is {value} where a whole number is due", where=self.name)
-        return int(value)
 
 
 @dataclass(frozen=True)
@@ -204,11 +81,6 @@ def read_header(entry: Entry, head: bytes) -> Header | None:
         return None if start is None else _read(entry, head, start)
     except InputError as error:
         return Header(problem=error) if head[128:132] == b"DICM" else None
-
-
-def damaged(message: str, where: str) -> InputError:
-    """The refusal of a file that is cut short or malformed."""
-    return InputError("dicom.damaged", message, where=where)
 
 
 def _read_start(head: bytes, entry: Entry) -> _Start | None:
@@ -336,7 +208,7 @@ def _elements(data: bytes, syntax: str, entry: Entry) -> tuple[Any, int | None]:
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
         if next(count) > _MAX_ELEMENTS:
             raise ValueError(f"more than {_MAX_ELEMENTS:,} elements")
-        if tag in _PIXEL_TAGS:
+        if tag in PIXEL_TAGS:
             found.append(tag)
         return bool(found)
 
@@ -344,7 +216,11 @@ def _elements(data: bytes, syntax: str, entry: Entry) -> tuple[Any, int | None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = read_dataset(
-                stream, syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG, stop_when=at_pixels, specific_tags=_WANTED
+                stream,
+                syntax == IMPLICIT_LITTLE,
+                syntax != EXPLICIT_BIG,
+                stop_when=at_pixels,
+                specific_tags=WANTED_TAGS,
             )
             for tag in list(dataset.keys()):
                 dataset.get_item(tag)  # an element without a known VR fails here
@@ -365,7 +241,7 @@ def _place_pixels(file: DicomFile, data: bytes, at: int) -> DicomFile:
         file,
         pixels_at=length_at + 4,
         pixel_bytes=None if length == 0xFFFFFFFF else length,
-        pixel_keyword=_PIXEL_TAGS.get(tag, "PixelData"),
+        pixel_keyword=PIXEL_TAGS.get(tag, "PixelData"),
     )
 
 
@@ -374,7 +250,7 @@ def _texts(dataset: Any, little: bool) -> dict[str, str]:
     for tag in dataset.keys():  # noqa: SIM118 - iterating a data set itself converts each element
         number = int(tag)
         element = dataset.get_item(tag)
-        if number == _MODALITY_LUT:
+        if number == MODALITY_LUT:
             tags["ModalityLUTSequence"] = "present"
         value = getattr(element, "value", None)
         if not isinstance(value, bytes) or not value:
@@ -397,73 +273,3 @@ def _text(value: bytes) -> str:
     except UnicodeDecodeError:
         text = value.decode("latin-1")
     return "\\".join(part.strip(" \0") for part in text.split("\\")) if "\\" in text else text.strip(" \0")
-
-
-class ByteStream(Protocol):
-    """What is asked of the bytes of a data set."""
-
-    def read(self, count: int, /) -> bytes:
-        """Up to `count` bytes."""
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as there are bytes."""
-
-    def seek(self, offset: int, whence: int, /) -> int:
-        """Skip forwards."""
-
-    def close(self) -> None:
-        """Give the file back."""
-
-
-def open_dataset(entry: Entry, start: int, syntax: str) -> ByteStream:
-    """The bytes of a data set from its first element on, inflated as they are read if the syntax is deflated."""
-    stream = entry.open()
-    stream.seek(start)
-    return Inflated(stream, entry.name) if syntax == DEFLATED else cast(ByteStream, stream)
-
-
-class Inflated:
-    """A raw deflate stream, read forwards; never more is inflated than was asked for."""
-
-    def __init__(self, stream: BinaryIO, name: str) -> None:
-        self._stream, self._name = stream, name
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def read(self, count: int) -> bytes:
-        """Exactly `count` bytes, or fewer if the stream ends there."""
-        pieces: list[bytes] = []
-        missing = count
-        while missing > 0 and not self._inflater.eof:
-            raw = self._inflater.unconsumed_tail or self._stream.read(2**16)
-            try:
-                piece = self._inflater.decompress(raw, missing)
-            except zlib.error as error:
-                raise damaged(f"the deflated data set is damaged ({error})", self._name) from error
-            if not raw and not piece:
-                break
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
-
-    def finish(self) -> None:
-        """Inflate what is left, a little; refuse a stream that is cut short."""
-        for _ in range(16):
-            if self._inflater.eof or not self.read(2**16):
-                break
-        if not self._inflater.eof and not self._stream.read(1) and not self._inflater.unconsumed_tail:
-            raise damaged("the deflated data set is cut short", self._name)
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer as far as the stream goes."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 1) -> int:
-        """Skip `offset` bytes forwards."""
-        while offset > 0 and (piece := self.read(min(offset, 2**20))):
-            offset -= len(piece)
-        return offset

@@ -9,7 +9,8 @@ import warnings
 from typing import Any
 
 from imaging.errors import InputError
-from imaging.io.dicom_header import FRAME_GROUPS, SHARED_GROUPS, DicomFile, Slice
+from imaging.io.dicom_slices import DicomFile, Slice
+from imaging.io.dicom_tags import FRAME_GROUPS, SHARED_GROUPS
 
 #: Functional group -> the attributes taken from it, each under the keyword that single-frame images use.
 GROUPS: dict[str, dict[str, str]] = {

@@ -14,9 +14,12 @@ import numpy.typing as npt
 
 from imaging.errors import Notice
 from imaging.geometry.volume import Instance, Origin, Volume
+from imaging.io.dicom_frames import read_frames
 from imaging.io.dicom_geometry import Stack, conflict
-from imaging.io.dicom_header import EXPLICIT_BIG, IMPLICIT_LITTLE, DicomFile, Slice, open_dataset
-from imaging.io.dicom_pixels import PixelLayout, SliceFacts, Stored, read_frames, scale, to_hu
+from imaging.io.dicom_pixels import PixelLayout, SliceFacts, Stored, scale, to_hu
+from imaging.io.dicom_slices import DicomFile, Slice
+from imaging.io.dicom_stream import open_dataset
+from imaging.io.dicom_tags import EXPLICIT_BIG, IMPLICIT_LITTLE
 from imaging.io.series_info import SeriesInfo
 
 #: The attributes of patient, study, series, frame of reference and equipment that derived DICOM objects copy.
