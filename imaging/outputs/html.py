@@ -28,6 +28,8 @@ FILE_NAME: Final = "report.html"
 _TEMPLATE: Final = "report.html.jinja"
 #: Pictures are for orientation, the CT is for reading; at this quality no difference is seen at lung window.
 _JPEG_QUALITY: Final = 88
+#: Attributes below this score are left to `report.json`.
+_LIKELY: Final = 0.5
 _MOST_CHARACTERS: Final = 1200
 
 
@@ -94,7 +96,8 @@ def _row(finding: Finding, picture: str | None) -> Row:
     axes = "–"
     if finding.long_axis_mm is not None:
         axes = f"{words.number(finding.long_axis_mm)} × {words.number(finding.short_axis_mm)}"
-    leading = sorted(finding.attributes.items(), key=lambda pair: -pair[1])
+    likely = [pair for pair in finding.attributes.items() if pair[1] >= _LIKELY]
+    likely.sort(key=lambda pair: -pair[1])
     return Row(
         number=finding.number,
         score=f"{finding.score:.2f}",
@@ -104,7 +107,7 @@ def _row(finding: Finding, picture: str | None) -> Row:
         attenuation=words.number(finding.mean_hu, digits=0),
         site=words.site(finding),
         place=", ".join(words.number(value) for value in finding.centre_mm),
-        attributes=", ".join(f"{name} {score:.2f}" for name, score in leading),
+        attributes=", ".join(f"{name} {score:.2f}" for name, score in likely),
         notes=tuple(f"{CODES[code].meaning} ({code})" if code in CODES else code for code in finding.notes),
         picture=picture,
     )

@@ -93,6 +93,12 @@ def test_a_clinician_finds_everything(case, tmp_path):
     assert sum(tag == "img" for tag, _ in page.tags) == 2
 
 
+def test_only_likely_attributes_are_told(case):
+    text = Page(html.page(case)).text
+    assert "solid 0.80" in text
+    assert "ground-glass" not in text
+
+
 def test_every_picture_opens(case):
     sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html.page(case))
     for source in sources:
