@@ -205,7 +205,7 @@ def _member_entry(
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> BinaryIO:
     try:
-        return io.BufferedReader(_Member(archive.open(info), name), 2**16)
+        return io.BufferedReader(_Member(archive.open(info), name, info.file_size), 2**16)
     except (*_DAMAGE, RuntimeError) as error:
         raise _damaged(error, name) from error
 
@@ -213,8 +213,8 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
 class _Member(io.RawIOBase):
     """A member's unpacked bytes; damage that shows while reading is an `InputError` too."""
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
-        self._stream, self._name = stream, name
+    def __init__(self, stream: IO[bytes], name: str, size: int) -> None:
+        self._stream, self._name, self._size = stream, name, size
 
     def readable(self) -> bool:
         return True
@@ -227,6 +227,8 @@ class _Member(io.RawIOBase):
             piece = self._stream.read(len(buffer))
         except _DAMAGE as error:
             raise _damaged(error, self._name) from error
+        if not piece and len(buffer) and self._stream.tell() < self._size:
+            raise InputError("archive.damaged", f"a member ends before its {self._size:,} bytes", where=self._name)
         buffer[: len(piece)] = piece
         return len(piece)
 

@@ -141,10 +141,10 @@ def test_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracemalloc.stop()
 
 
-def test_zip_bomb_by_its_declared_size(tmp_path: Path) -> None:
+def test_member_shorter_than_declared(tmp_path: Path) -> None:
     content = archive(("IM1", b"1" * 1000))
-    struct.pack_into("<L", content, central(content) + 24, 2**32 - 2)
-    assert refusal(tmp_path, content, ratio=400) in ("archive.damaged", "archive.bomb")
+    struct.pack_into("<L", content, central(content) + 24, 1001)
+    assert refusal(tmp_path, content) == "archive.damaged"
 
 
 def test_bomb_within_a_zip(tmp_path: Path) -> None:
