@@ -28,7 +28,7 @@ def open_session(
     """
     if is_result_folder(Path(path)):
         raise InputError("result.no_ct", "this folder holds a result, not a CT", where=path)
-    session = Session(read_volume(path, series=series), reviewer=reviewer or login_name())
+    session = Session(read_volume(path, series=series), reviewer=reviewer or login_name(), source=Path(path))
     kept = own_folder(session.volume.seriesuid)
     if result is not None:
         show_folder(session, Path(result))

@@ -140,6 +140,7 @@ class ReadingPanel(QWidget):
         finally:
             self._adopting = False
         self.cockpit.on_comment = self.comment.setFocus
+        self.cockpit.on_study = self._page
         self._unsubscribe = session.subscribe(self._on_change)
         self.message.clear()
         self.window().installEventFilter(self)
@@ -199,6 +200,14 @@ class ReadingPanel(QWidget):
             action()
         except ImagingError as error:
             self.tell(str(error))
+
+    def _page(self, by: int) -> None:
+        """Page through the worklist, if one is docked in this window."""
+        from pipelines.viewer.worklist_widget import WorklistPanel
+
+        for widget in self.viewer.window.dock_widgets.values():
+            if isinstance(widget, WorklistPanel):
+                widget.step(by)
 
     def _export(self) -> None:
         from pipelines.viewer.export_dialog import export

@@ -34,10 +34,12 @@ class Session:
     Args:
         volume: the CT as it was read.
         reviewer: the name that decisions are signed with.
+        source: where the CT was read from.
     """
 
-    def __init__(self, volume: Volume, *, reviewer: str = "") -> None:
+    def __init__(self, volume: Volume, *, reviewer: str = "", source: Path | None = None) -> None:
         self.volume = volume
+        self.source = source
         self.shown = upright_volume(volume)
         self.reviewer = reviewer
         self.report: Report | None = None

@@ -1,0 +1,127 @@
+"""The worklist as a table: choose a batch folder, page through its studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from imaging.errors import ImagingError
+from pipelines.viewer.opening import open_session
+from pipelines.viewer.worklist import ORDERS, Study, in_order, read_worklist
+
+if TYPE_CHECKING:
+    import napari
+
+COLUMNS = ("study", "score", "findings", "undecided")
+LABELS = {"score": "most suspicious first", "undecided": "most undecided first", "name": "by name"}
+
+
+class WorklistPanel(QWidget):
+    """Opens a study with a double click or with Page Down and Page Up."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.out: Path | None = None
+        self.studies: list[Study] = []
+        self.at = -1
+        self.order = QComboBox()
+        for order in ORDERS:
+            self.order.addItem(LABELS[order], order)
+        self.order.currentIndexChanged.connect(lambda _: self.refresh())
+        choose = QPushButton("Batch folder …")
+        choose.clicked.connect(self._choose)
+        self.table = QTableWidget(0, len(COLUMNS))
+        self.table.setHorizontalHeaderLabels(COLUMNS)
+        self.table.verticalHeader().hide()
+        self.table.horizontalHeader().setStretchLastSection(True)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.cellDoubleClicked.connect(lambda row, _: self.open(row))
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        top = QHBoxLayout()
+        top.addWidget(choose)
+        top.addWidget(self.order)
+        layout = QVBoxLayout(self)
+        layout.addLayout(top)
+        layout.addWidget(self.table)
+        layout.addWidget(self.message)
+
+    def _choose(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Output folder of nodulus batch")
+        if folder:
+            self.show_folder(Path(folder))
+
+    def show_folder(self, out: Path) -> None:
+        """List the studies of a batch's output folder; a refusal is said below the table."""
+        self.out, self.at = out, -1
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the folder again, so that decisions count, and sort; the open study stays the open one."""
+        if self.out is None:
+            return
+        name = self.studies[self.at].name if 0 <= self.at < len(self.studies) else None
+        if self._try(lambda: setattr(self, "studies", in_order(read_worklist(self.out), self.order.currentData()))):  # type: ignore[arg-type]
+            self.at = next((at for at, study in enumerate(self.studies) if study.name == name), -1)
+            self._fill()
+
+    def _fill(self) -> None:
+        self.table.setRowCount(len(self.studies))
+        for at, study in enumerate(self.studies):
+            texts = (study.name, f"{study.score:.2f}", str(study.findings), str(study.undecided))
+            for column, text in enumerate(texts if not study.refusal else (study.name, study.refusal, "", "")):
+                item = QTableWidgetItem(text)
+                item.setToolTip(study.refusal or str(study.source or study.folder))
+                if column:
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.table.setItem(at, column, item)
+
+    def step(self, by: int) -> None:
+        """Open the next (1) or previous (-1) study that has a result."""
+        at = self.at + by
+        while 0 <= at < len(self.studies) and self.studies[at].refusal:
+            at += by
+        if 0 <= at < len(self.studies):
+            self.open(at)
+        else:
+            self.message.setText("this is the last study" if by > 0 else "this is the first study")
+
+    def open(self, at: int) -> None:
+        """Open a study with its result in the viewer; what was open is closed, its decisions are on the disk."""
+        from pipelines.viewer.window import show
+
+        study = self.studies[at]
+        if study.source is None or study.refusal:
+            self.message.setText(study.refusal or "the batch does not say where this CT lies")
+            return
+        source = study.source
+        if self._try(lambda: show(self.viewer, open_session(source, study.folder))):
+            self.at = at
+            self.refresh()
+            self.table.selectRow(self.at)
+
+    def _try(self, action: Callable[[], object]) -> bool:
+        self.message.clear()
+        try:
+            action()
+        except ImagingError as error:
+            self.message.setText(str(error))
+            return False
+        return True

@@ -1,0 +1,149 @@
+"""Opening without a window: which paths are ours, sessions from real files, results laid over them, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imaging.errors import InputError
+from imaging.io.nifti import write_nifti
+from imaging.simulation.dicom_series import SeriesOptions, write_series
+from pipelines.viewer.opening import open_session, own_folder, usable_series
+from pipelines.viewer.reader import get_reader
+from pipelines.viewer.results import show_result
+from pipelines.viewer.session import Session
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("NODULUS_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def dicom_folder(tmp_path, volume):
+    write_series(volume, tmp_path / "dicom", rng=np.random.default_rng(1))
+    return tmp_path / "dicom"
+
+
+def a_case(volume, report):
+    from imaging.outputs.case import CaseResult
+
+    shape = volume.grid.shape
+    heat = np.zeros(shape, np.float32)
+    heat[tuple(np.rint(volume.grid.to_index(report.findings[0].centre_mm)).astype(int))] = 1
+    labels = (heat > 0).astype(np.uint8)
+    return CaseResult(volume, report, None, labels, grad_cam=heat, similarity=heat)
+
+
+def test_what_is_ours_is_taken_and_the_rest_left_at_once(dicom_folder, tmp_path):
+    first = next(dicom_folder.iterdir())
+    (tmp_path / "nested" / "deep").mkdir(parents=True)
+    first.rename(tmp_path / "nested" / "deep" / "noextension")
+    (tmp_path / "photo").mkdir()
+    (tmp_path / "photo" / "cat.png").write_bytes(b"\x89PNG")
+    ours = (
+        dicom_folder,
+        tmp_path / "nested",
+        tmp_path / "nested" / "deep" / "noextension",
+        "ct.zip",
+        "ct.nii.gz",
+        "a.mha",
+    )
+    assert all(get_reader(str(path)) for path in ours)
+    assert get_reader([str(dicom_folder)])
+    others = (tmp_path / "photo", tmp_path / "photo" / "cat.png", tmp_path / "missing.png")
+    assert not any(get_reader(str(path)) for path in others)
+
+
+def test_a_dicom_folder_becomes_a_session_in_patient_millimetres(dicom_folder, volume):
+    session = open_session(dicom_folder, reviewer="A")
+    assert session.grid.same_as(volume.grid, tolerance_mm=0.01)
+    np.testing.assert_allclose(session.shown.array, volume.array, atol=0.6)
+    assert session.source == dicom_folder
+
+
+def test_a_result_folder_is_laid_over_its_ct_and_over_no_other(dicom_folder, volume, session, tmp_path):
+    from dataclasses import replace
+
+    from imaging.outputs import write_case
+
+    ct = open_session(dicom_folder)
+    report = replace(session.report, seriesuid=ct.volume.seriesuid)
+    write_case(a_case(ct.volume, report), tmp_path / "result", formats=("json", "maps"))
+    again = open_session(dicom_folder, tmp_path / "result")
+    peak = np.unravel_index(np.argmax(again.maps["grad_cam"]), again.grid.shape)
+    assert np.abs(again.grid.to_mm(peak) - report.findings[0].centre_mm).max() <= 1.25
+    assert again.maps["nodules"].dtype == np.uint8
+    assert len(again.findings) == 3
+    write_nifti(volume.array, volume.grid, tmp_path / "other.nii.gz")
+    with pytest.raises(InputError, match=r"result\.other_series"):
+        open_session(tmp_path / "other.nii.gz", tmp_path / "result")
+
+
+def test_a_result_that_was_made_here_comes_back_with_its_decisions(dicom_folder, session):
+    from dataclasses import replace
+
+    from pipelines.viewer.find_nodules import keep
+
+    ct = open_session(dicom_folder, reviewer="A")
+    report = replace(session.report, seriesuid=ct.volume.seriesuid)
+    folder = own_folder(ct.volume.seriesuid)
+    result = a_case(ct.volume, report)
+    keep(result, folder)
+    show_result(ct, result, folder=folder)
+    ct.step(1)
+    ct.decide("reject")
+    keep(result, folder)
+    again = open_session(dicom_folder)
+    assert [row.state for row in again.findings] == ["rejected", "undecided", "undecided"]
+    assert again.folder == folder
+
+
+def test_a_damaged_report_is_refused(dicom_folder, tmp_path):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "report.json").write_text('{"schema_version": 99}')
+    with pytest.raises(InputError, match=r"result\.unreadable"):
+        open_session(dicom_folder, tmp_path / "result")
+    with pytest.raises(InputError, match=r"result\.no_ct"):
+        open_session(tmp_path / "result")
+
+
+def test_several_series_are_told_apart_and_one_can_be_chosen(tmp_path, volume):
+    from pipelines.viewer.window import open_chosen
+
+    for key in ("a", "b"):
+        options = SeriesOptions(key=key, description=f"series {key}")
+        write_series(volume, tmp_path / "two" / key, options=options, rng=np.random.default_rng(1))
+    usable, unusable = usable_series(tmp_path / "two")
+    assert sorted(info.description for info in usable) == ["series a", "series b"]
+    assert unusable == []
+    with pytest.raises(InputError, match=r"series\.ambiguous"):
+        open_chosen(tmp_path / "two", None)
+    session = open_chosen(
+        tmp_path / "two", lambda usable, _: next(info for info in usable if info.description == "series b")
+    )
+    assert session.volume.origin.series_description == "series b"
+
+
+def test_a_slow_path_is_not_walked_to_its_end(tmp_path):
+    """Asking about a folder of thousands of other files looks at a few of them."""
+    for number in range(300):
+        (tmp_path / f"{number}.txt").write_text("")
+    looked = []
+    import pipelines.viewer.reader as reader
+
+    original = reader._is_dicom
+    reader._is_dicom = lambda place: bool(looked.append(place)) or original(place)
+    try:
+        assert get_reader(str(tmp_path)) is None
+    finally:
+        reader._is_dicom = original
+    assert len(looked) <= 50
+
+
+def test_layers_do_not_copy_the_volume(volume):
+    from pipelines.viewer.layers import ct_layer
+
+    array, _, kind = ct_layer(Session(volume))
+    assert kind == "image"
+    assert np.shares_memory(array, volume.array)
