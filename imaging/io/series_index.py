@@ -1,4 +1,4 @@
-"""Everything that a source holds: every header read once, sorted into series, each judged usable or not, with a reason."""
+"""Everything a source holds: every header read once, sorted into series, each judged usable or not, with a reason."""
 
 from __future__ import annotations
 

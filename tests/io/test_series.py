@@ -519,3 +519,38 @@ def test_real_cts(name: str, slices: int, place_mm: float, shared_data: Path) ->
             assert np.abs(index - np.rint(index)).max() < 1e-6
             hu = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
             assert np.array_equal(volume.array[round(index[0])], hu)
+
+
+def test_a_series_exported_twice_is_read_once(tmp_path: Path) -> None:
+    """The same images under new instance UIDs, and a folder copied as it is."""
+    save(make_series(make_volume()), tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    again = make_series(make_volume())
+    for place, dataset in enumerate(again):
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid("again", str(place))
+    save(again, tmp_path / "c")
+    volume = imaging.read_volume(tmp_path)
+    assert_right(volume, make_volume())
+    assert codes(volume) == ["dicom.duplicates"]
+    (info,) = imaging.list_series(tmp_path)
+    assert info.usable
+
+
+def test_legacy_converted_enhanced_of_another_writer(tmp_path: Path) -> None:
+    """highdicom turns the single images into one legacy converted enhanced CT."""
+    from highdicom.legacy import LegacyConvertedEnhancedCTImage
+
+    truth = make_volume()
+    datasets = make_series(truth)
+    for dataset in datasets:
+        dataset.LargestImagePixelValue = dataset.SmallestImagePixelValue = 0
+        del dataset.LargestImagePixelValue, dataset.SmallestImagePixelValue
+    converted = LegacyConvertedEnhancedCTImage(
+        datasets,
+        series_instance_uid=uid("legacy"),
+        series_number=2,
+        sop_instance_uid=uid("legacy", "1"),
+        instance_number=1,
+    )
+    converted.save_as(tmp_path / "legacy")
+    assert_right(imaging.read_volume(tmp_path), truth)
