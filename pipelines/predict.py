@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imaging.errors import InputError, Notice
+from imaging.errors import InputError, Notice, UsageError
 from imaging.findings import OperatingPoint, RejectedSeries, Report
 from imaging.geometry import Volume
 from imaging.io import SeriesInfo, list_series, read_volume
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from imaging.models.weights import LoadedModel
     from imaging.outputs.case import CaseResult
     from imaging.preprocessing.lungs import Lungs
+
+#: Each finding has a number in the outlines' file, one byte a voxel.
+MOST_FINDINGS = 255
 
 #: The lung finder's doubt that means "this series shows a part of the lungs only".
 PARTIAL = "lungs.partial"
@@ -75,7 +78,9 @@ def predict(
     Raises:
         InputError: whatever `list_series`, `read_volume`, `choose_series` and `find_lungs` refuse; ``input.not_hu``.
         ModelError: the weights are missing, changed or unsuitable.
+        UsageError: ``usage.option`` for a threshold, number or device that cannot be.
     """
+    check_options(threshold=threshold, max_findings=max_findings)
     chosen = read_chosen(path, series=series, study=study, on_stage=on_stage)
     return analyse(
         chosen,
@@ -162,6 +167,7 @@ def analyse_to_folder(
     from imaging.outputs import DEFAULT_FORMATS, WRITERS, check_formats, write_case
 
     wanted = tuple(DEFAULT_FORMATS if formats is None else formats)
+    check_options(**{name: options[name] for name in ("threshold", "max_findings") if name in options})
     check_formats([name for name in wanted if name not in WRITERS], None)
     with result_folder(folder, overwrite=overwrite) as unfinished:
         chosen = read_chosen(path, series=series, study=study, on_stage=on_stage)
@@ -241,12 +247,41 @@ def _all_losers(choice: Choice, won: SeriesInfo, tried: Iterable[RejectedSeries]
     return tuple(by_name.values())
 
 
-def _load(weights: str | Path | None, device: str, on_stage: OnStage | None) -> LoadedModel:
+def check_options(*, threshold: float | None = None, max_findings: int = 1) -> None:
+    """Refuse numbers that cannot be, before anything is read.
+
+    Raises:
+        UsageError: ``usage.option``.
+    """
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise UsageError("usage.option", f"a threshold lies between 0 and 1, not at {threshold}")
+    if not 1 <= max_findings <= MOST_FINDINGS:
+        raise UsageError("usage.option", f"the number of findings is 1 to {MOST_FINDINGS}, not {max_findings}")
+
+
+def load_on(device: str, weights: str | Path | None) -> LoadedModel:
+    """The model on a device that is there.
+
+    Raises:
+        UsageError: ``usage.option`` for a device that torch does not know or this machine lacks.
+        ModelError: the weights are missing, changed or unsuitable.
+    """
+    import torch
+
     from imaging.models.weights import load_model
 
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError("usage.option", f"the device {device!r} cannot be used here: {reason}") from error
+    return load_model(weights, device=device)
+
+
+def _load(weights: str | Path | None, device: str, on_stage: OnStage | None) -> LoadedModel:
     if on_stage:
         on_stage("model", 0, 1)
-    model = load_model(weights, device=device)
+    model = load_on(device, weights)
     if on_stage:
         on_stage("model", 1, 1)
     return model

@@ -72,11 +72,14 @@ def run_batch(
         options: `weights`, `device`, `threshold`, `max_findings`, `prompt`, `explain` of `pipelines.predict.analyse`.
 
     Raises:
-        UsageError: ``batch.locked``, ``batch.no_cases``, ``batch.inside``.
+        UsageError: ``batch.locked``, ``batch.no_cases``, ``batch.inside``, ``usage.option``.
         ModelError: the weights cannot be used; no case was begun.
         OutputError: the books cannot be kept (disk full); what was done before stays.
     """
+    from pipelines.predict import check_options
+
     source, out = Path(folder), Path(output)
+    check_options(**{name: options[name] for name in ("threshold", "max_findings") if name in options})
     _check_apart(source, out)
     reporter = Silent() if reporter is None else reporter
     wanted = tuple(dict.fromkeys((*formats, *NEEDED_FORMATS)))

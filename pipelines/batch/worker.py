@@ -73,11 +73,11 @@ class CaseAnalyser:
     """`pipelines.predict.analyse_to_folder` with a model loaded once."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        from imaging.models.weights import load_model
+        from pipelines.predict import load_on
 
         self._options = dict(options)
         weights = self._options.pop("weights")
-        self._model = load_model(weights, device=self._options["device"])
+        self._model = load_on(self._options["device"], weights)
         self.weights_sha256 = self._model.sha256
 
     def __call__(self, task: Task, *, on_stage: OnStage) -> tuple[int, str]:

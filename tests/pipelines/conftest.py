@@ -151,6 +151,7 @@ def spine(monkeypatch: pytest.MonkeyPatch) -> Spine:
     monkeypatch.setattr("pipelines.predict.read_volume", fakes.read_volume)
     monkeypatch.setattr("imaging.io.list_series", fakes.list_series)
     monkeypatch.setattr("imaging.io.read_volume", fakes.read_volume)
+    monkeypatch.setattr("pipelines.predict.load_on", lambda device, weights: fakes.load_model(weights, device=device))
     ones = np.ones(GRID.shape, dtype=np.float32)
     places = {
         "imaging.preprocessing.lungs:find_lungs": fakes.find_lungs,

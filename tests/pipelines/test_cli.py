@@ -61,6 +61,9 @@ def test_every_kind_of_code_has_an_exit_code():
         (["predict", "x", "-o", "y", "--threshold", "high"], 2),
         (["predict", "/nothing/there", "-o", "OUT"], 4),
         (["inspect", "/nothing/there"], 4),
+        (["predict", "x", "-o", "OUT", "--threshold", "1.5"], 2),
+        (["predict", "x", "-o", "OUT", "--max-findings", "0"], 2),
+        (["batch", "x", "-o", "OUT", "--threshold", "-1"], 2),
     ],
 )
 def test_exit_codes_of_plain_mistakes(tokens: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

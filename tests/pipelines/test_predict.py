@@ -140,6 +140,26 @@ def test_dicom_objects_are_refused_before_computing_where_there_is_no_dicom(spin
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "options", [{"threshold": 1.5}, {"threshold": -0.1}, {"max_findings": 0}, {"max_findings": 256}]
+)
+def test_numbers_that_cannot_be_are_refused_before_reading(spine, tmp_path: Path, options):
+    for call in (lambda: predict("ct", **options), lambda: predict_to_folder("ct", tmp_path / "out", **options)):
+        with pytest.raises(UsageError) as refused:
+            call()
+        assert refused.value.code == "usage.option"
+    assert spine.read == []
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "abacus"])
+def test_a_device_that_is_not_there_is_refused(device: str):
+    from pipelines.predict import load_on
+
+    with pytest.raises(UsageError, match=device) as refused:
+        load_on(device, None)
+    assert refused.value.code == "usage.option"
+
+
 def test_cancelling_leaves_nothing(spine, tmp_path: Path):
     def cancel(stage: str, done: int, total: int) -> None:
         if stage == "score":
