@@ -28,8 +28,8 @@ from imaging.geometry.grid import Grid
 from imaging.geometry.volume import Origin, Volume
 
 CT_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.2"
-#: Text as DICOM may hold it: no control character, no value separator, nothing that UTF-8 cannot say.
-_TEXT = re.compile(r"[^\x00-\x1f\x7f\\\ud800-\udfff]*")
+#: Text as DICOM may hold it: no control character, no value separator, nothing that UTF-8 cannot say or that was lost.
+_TEXT = re.compile(r"[^\x00-\x1f\x7f\\\ud800-\udfff\ufffd]*")
 _UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 

@@ -1,9 +1,9 @@
 """`seg.dcm`: the outlined findings as a DICOM segmentation, one binary segment a finding.
 
 Labels and tracking UIDs are those of `sr.dcm`; a finding that could not be outlined has no segment. Frames lie where
-the slices of the CT lie, also where the gantry was tilted. Every segment has a frame for every slice, because masks land in
-the wrong place in viewers that count frames instead of reading positions; only beyond `MOST_FRAMES` are empty ones left
-out.
+the slices of the CT lie, also where the gantry was tilted. Every segment has a frame for every slice, because masks
+land in the wrong place in viewers that count frames instead of reading positions; only beyond `MOST_FRAMES` are empty
+ones left out.
 
 Source: DICOM PS3.3 A.51, C.8.20.
 """

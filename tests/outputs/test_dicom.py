@@ -231,6 +231,7 @@ HOSTILE = {
     "long name": {"PatientName": "N" * 300},
     "names": {"PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう", "ReferringPhysicianName": "Müller^Jörg"},
     "many names": {"PatientName": "a=b=c=d=e"},
+    "lost letters": {"PatientName": "M\ufffdller", "StudyDescription": "\udce4"},
     "sex": {"PatientSex": "female"},
     "control": {"StudyDescription": "a\x00b\x1b[31m\nc\\d"},
     "several": {"StudyDescription": ["one", "two"], "AccessionNumber": ["1", "2"]},
