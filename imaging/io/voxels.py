@@ -111,6 +111,8 @@ def _convert(stored: npt.NDArray[Any], layout: Layout, target: npt.NDArray[np.fl
     with np.errstate(over="ignore", invalid="ignore"):
         if layout.slope == 1.0 and layout.intercept == 0.0:
             target[...] = stored
+            if stored.dtype.kind != "f":
+                return 0
         else:
             target[...] = stored.astype(np.float64) * layout.slope + layout.intercept
     gaps = ~np.isfinite(target)
