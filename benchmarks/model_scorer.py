@@ -35,10 +35,10 @@ class ModelScorer:
 
     model: LoadedModel
     grad_cam: bool = False
-    name: str = field(init=False)
+    name: str = field(init=False, default="nodulus")
+    wants_detail: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
-        self.name = "nodulus"
         self._kept: dict[int, tuple[Window, np.ndarray[Any, Any]]] = {}
 
     @classmethod

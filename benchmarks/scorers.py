@@ -59,6 +59,8 @@ class Scorer(Protocol):
     """Anything that a benchmark can measure."""
 
     name: str
+    #: Whether stacks are best given at full resolution, however large.
+    wants_detail: bool
 
     def window_logits(self, windows: Sequence[Window]) -> Floats:
         """How suspicious each window is: (n,)."""
@@ -77,6 +79,7 @@ class RandomInLung:
     """A random place in the lung with a random score."""
 
     name = "random in the lung"
+    wants_detail = False
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -108,6 +111,7 @@ class CentrePrior:
     """The middle, whatever is there; then places around it, nearest first."""
 
     name = "centre prior"
+    wants_detail = False
     _step_mm = 5.0
 
     def window_logits(self, windows: Sequence[Window]) -> Floats:
@@ -135,6 +139,7 @@ class BlobDetector:
     """Bright blobs: the strongest response of the Laplacian of Gaussian over several sizes."""
 
     name = "LoG blobs"
+    wants_detail = False
 
     def window_logits(self, windows: Sequence[Window]) -> Floats:
         """The strongest blob in the lung of each window."""
