@@ -29,13 +29,13 @@ class Stage:
 
 #: The steps of `predict`, in order.
 STAGES: Final[dict[str, Stage]] = {
-    "read": Stage("reading the CT", 0.10),
-    "lungs": Stage("finding the lungs", 0.12),
-    "model": Stage("loading the model", 0.08),
-    "score": Stage("scoring", 0.40),
+    "read": Stage("reading the CT", 0.04),
+    "lungs": Stage("finding the lungs", 0.10),
+    "model": Stage("loading the model", 0.15),
+    "score": Stage("scoring", 0.49),
     "localize": Stage("measuring findings", 0.05),
-    "explain": Stage("explaining", 0.15),
-    "write": Stage("writing results", 0.10),
+    "explain": Stage("explaining", 0.08),
+    "write": Stage("writing results", 0.09),
 }
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 #: What one worker needs before any CT: interpreter, libraries, model. Measured by benchmarks/predict.py.
-WORKER_BYTES: Final = 900_000_000
+WORKER_BYTES: Final = 1_000_000_000
 
 #: What each voxel of the CT costs at the peak: the CT, masks, two maps and what computing them takes. Measured there.
-BYTES_PER_VOXEL: Final = 36
+BYTES_PER_VOXEL: Final = 20
 
 _CGROUP = Path("/sys/fs/cgroup")
 
