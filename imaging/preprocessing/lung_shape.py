@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imaging.geometry.boxes import mask_box
 from imaging.preprocessing.air import airways, body_tissue, is_gas, outside_air
 from imaging.preprocessing.anatomy import Anatomy, Mask
 
@@ -64,7 +65,7 @@ def lung_shape(anatomy: Anatomy) -> LungShape | None:
 # --- what is lung ----------------------------------------------------------------------------------------------------
 def _parenchyma(anatomy: Anatomy, outside: Mask, tubes: Mask) -> Mask | None:
     """Voxels of aerated lung; None where too little of it is found to be anybody's lungs."""
-    from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt, label
+    from scipy.ndimage import binary_dilation, binary_erosion, label
 
     near_skin = binary_dilation(outside, iterations=2)
     aerated = (anatomy.hu < LUNG_LIMIT_HU) & anatomy.measured & ~near_skin & ~tubes
@@ -73,15 +74,28 @@ def _parenchyma(anatomy: Anatomy, outside: Mask, tubes: Mask) -> Mask | None:
     if count == 0:
         return None
     is_lung = _lung_pieces(anatomy, body_tissue(anatomy), pieces, count)
-    distance, nearest = distance_transform_edt(pieces == 0, sampling=anatomy.spacing_mm, return_indices=True)
-    owner = is_lung[pieces[tuple(nearest)]]
-    lung = aerated & (owner == 1) & (distance <= REACH_MM)
+    pieces[is_lung[pieces] == 0] = 0
+    lung = aerated & _near_lung(pieces, is_lung, anatomy)
     lung = _large_pieces(lung, PIECE_ML / anatomy.voxel_ml)
     return lung if lung.sum() * anatomy.voxel_ml >= LUNGS_ML else None
 
 
+def _near_lung(pieces: npt.NDArray[Any], is_lung: npt.NDArray[np.int8], anatomy: Anatomy) -> Mask:
+    """Voxels within reach of a piece of lung and nearer to it than to gas."""
+    from scipy.ndimage import distance_transform_edt
+
+    near = np.zeros(pieces.shape, dtype=bool)
+    box = mask_box(pieces)
+    if box is not None:
+        window = box.expanded(REACH_MM, anatomy.grid).clipped(anatomy.grid.shape).slices
+        part = pieces[window]
+        distance, nearest = distance_transform_edt(part == 0, sampling=anatomy.spacing_mm, return_indices=True)
+        near[window] = (is_lung[part[tuple(nearest)]] == 1) & (distance <= REACH_MM)
+    return near
+
+
 def _lung_pieces(anatomy: Anatomy, body: Mask, pieces: npt.NDArray[Any], count: int) -> npt.NDArray[np.int8]:
-    """For each piece: 1 lung, 0 too small to say (it goes with what is nearest), -1 gas or not inside a body."""
+    """For each piece: 1 lung, 0 too small to say (it goes with its surroundings), -1 gas or not inside a body."""
     from scipy.ndimage import find_objects
 
     verdict = np.zeros(count + 1, dtype=np.int8)
@@ -129,17 +143,20 @@ def _sides(lung: Mask, anatomy: Anatomy) -> Labels:
     """1 for the right lung, 2 for the left; lungs that touch are cut where the bridge between them is thinnest."""
     from scipy.ndimage import distance_transform_edt
 
-    middle = _middle_column(anatomy)
-    depth = distance_transform_edt(lung, sampling=anatomy.spacing_mm)
-    seeds = _seeds(lung, depth, middle, anatomy)
+    seeds = _seeds(lung, _middle_column(anatomy), anatomy)
+    box = mask_box(lung)
+    if box is None or not (lung & (seeds == 0)).any():
+        return seeds
+    part = seeds[box.slices]
     nearest = distance_transform_edt(
-        seeds == 0, sampling=anatomy.spacing_mm, return_distances=False, return_indices=True
+        part == 0, sampling=anatomy.spacing_mm, return_distances=False, return_indices=True
     )
-    labels: Labels = np.where(lung, seeds[tuple(nearest)], 0).astype(np.uint8)
+    labels = np.zeros_like(seeds)
+    labels[box.slices] = np.where(lung[box.slices], part[tuple(nearest)], 0)
     return labels
 
 
-def _seeds(lung: Mask, depth: npt.NDArray[np.float64], middle: float, anatomy: Anatomy) -> Labels:
+def _seeds(lung: Mask, middle: float, anatomy: Anatomy) -> Labels:
     """Each piece of lung on the side of its centre; a piece that holds both lungs is eroded until it falls apart."""
     from scipy.ndimage import find_objects, label
 
@@ -153,14 +170,15 @@ def _seeds(lung: Mask, depth: npt.NDArray[np.float64], middle: float, anatomy: A
         if min(right, 1 - right) < 0.12 or sizes[number] * anatomy.voxel_ml < 100:
             labels[box][piece] = RIGHT if right > 0.5 else LEFT
         else:
-            labels[box] += _parted(piece, depth[box], columns, middle)
+            labels[box] += _parted(piece, anatomy.spacing_mm, columns, middle)
     return labels
 
 
-def _parted(piece: Mask, depth: npt.NDArray[np.float64], columns: npt.NDArray[Any], middle: float) -> Labels:
+def _parted(piece: Mask, spacing_mm: tuple[float, float, float], columns: npt.NDArray[Any], middle: float) -> Labels:
     """A piece that spans the middle, as seeds on both sides: deeper and deeper inside until they do not touch."""
-    from scipy.ndimage import label
+    from scipy.ndimage import distance_transform_edt, label
 
+    depth = distance_transform_edt(piece, sampling=spacing_mm)
     for least in np.arange(2.0, 40.0, 2.0):
         inside, count = label(piece & (depth > least))
         sizes = np.bincount(inside.ravel(), minlength=count + 1)[1:]
@@ -217,8 +235,6 @@ def _between(sides: Labels, anatomy: Anatomy) -> Mask:
 def _closed(lung: Mask, between: Mask, anatomy: Anatomy) -> Mask:
     """One lung closed with a small ball everywhere and a large one on the chest wall, then without holes."""
     from scipy.ndimage import binary_fill_holes
-
-    from imaging.geometry.boxes import mask_box
 
     box = mask_box(lung)
     assert box is not None

@@ -24,7 +24,7 @@ SINGLE_SHARE = 0.06
 #: Metal: voxels above this, and how much of it makes a notice.
 METAL_HU = 2500.0
 METAL_ML = 0.5
-METAL_MARGIN_MM = 30.0
+METAL_MARGIN_MM = 20.0
 
 
 def scan_notices(volume: Volume, anatomy: Anatomy, shape: LungShape) -> tuple[Notice, ...]:
@@ -154,18 +154,32 @@ def _single(shape: LungShape) -> Notice | None:
 
 
 def _metal(volume: Volume, anatomy: Anatomy, shape: LungShape) -> Notice | None:
-    """Metal in the lungs or near them (a pacemaker); undiluted contrast in a vein is as dense, and streaks as much."""
-    box = mask_box(shape.labels > 0)
-    assert box is not None
-    box = box.expanded(METAL_MARGIN_MM, anatomy.grid)
-    ends = np.array([[a - 0.5, b - 0.5] for a, b in zip(box.start, box.stop, strict=True)])
-    corners = volume.grid.to_index(anatomy.grid.to_mm(np.array(np.meshgrid(*ends)).reshape(3, -1).T))
-    low = np.clip(np.floor(corners.min(axis=0)), 0, None).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, None).astype(int)
-    part = volume.array[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-    voxels = sum(int(np.count_nonzero(plane > METAL_HU)) for plane in part)
-    millilitres = voxels * volume.grid.voxel_volume_mm3 / 1000.0
+    """Metal in or near the lungs, not leads on the skin; undiluted contrast in a vein is as dense and streaks too."""
+    millilitres = volume.grid.voxel_volume_mm3 / 1000.0
+    if np.count_nonzero(volume.array > METAL_HU) * millilitres < METAL_ML:
+        return None
+    millilitres *= _near_lungs(_voxels_above(volume, METAL_HU), volume, anatomy, shape)
     if millilitres < METAL_ML:
         return None
     message = f"{millilitres:.1f} ml beside the lungs are denser than {METAL_HU:.0f} HU: metal or undiluted contrast"
     return Notice("lungs.implant", message)
+
+
+def _voxels_above(volume: Volume, limit_hu: float) -> npt.NDArray[np.intp]:
+    """Indices (n, 3) of the voxels above a limit; slice by slice, to keep memory low."""
+    found = [np.argwhere(plane > limit_hu) for plane in volume.array]
+    slices = np.repeat(np.arange(len(found)), [len(f) for f in found])
+    return np.column_stack([slices, np.concatenate(found)])
+
+
+def _near_lungs(voxels: npt.NDArray[np.intp], volume: Volume, anatomy: Anatomy, shape: LungShape) -> int:
+    """How many of the CT's voxels lie within `METAL_MARGIN_MM` of a lung."""
+    from scipy.ndimage import distance_transform_edt
+
+    box = mask_box(shape.labels)
+    assert box is not None
+    window = box.expanded(METAL_MARGIN_MM, anatomy.grid).clipped(anatomy.grid.shape)
+    distance = distance_transform_edt(shape.labels[window.slices] == 0, sampling=anatomy.spacing_mm)
+    index = np.rint(anatomy.grid.to_index(volume.grid.to_mm(voxels))).astype(int) - window.start
+    inside = ((index >= 0) & (index < window.shape)).all(axis=1)
+    return int((distance[tuple(index[inside].T)] <= METAL_MARGIN_MM).sum())

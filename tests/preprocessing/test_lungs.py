@@ -238,10 +238,19 @@ def test_slices_far_apart_are_reported(chest):
 
 
 def test_metal_beside_the_lungs_is_reported(chest):
-    centre = np.add(chest.volume.grid.centre_mm, (60, -105, 40))
-    metal = ball(chest.volume.grid, centre, 10)
+    height, column = 60, int(chest.volume.grid.to_index(chest.volume.grid.centre_mm)[2]) + 20
+    front = int(np.flatnonzero(chest.lungs[height, :, column])[0])
+    metal = ball(chest.volume.grid, chest.volume.grid.to_mm((height, front - 5, column)), 9)
     lungs = find_lungs(Volume(np.where(metal, np.float32(3071), chest.volume.array), chest.volume.grid))
     assert codes(lungs) == {"lungs.implant"}
+
+
+def test_metal_on_the_skin_is_not(chest):
+    height, column = 60, int(chest.volume.grid.to_index(chest.volume.grid.centre_mm)[2]) + 20
+    skin = int(np.flatnonzero(chest.volume.array[height, :, column] > -300)[0])
+    metal = ball(chest.volume.grid, chest.volume.grid.to_mm((height, skin - 4, column)), 9)
+    lungs = find_lungs(Volume(np.where(metal, np.float32(3071), chest.volume.array), chest.volume.grid))
+    assert codes(lungs) == set()
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
