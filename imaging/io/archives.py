@@ -57,7 +57,7 @@ def open_zip(entry: Entry, limits: Limits, closing: ExitStack, *, prefix: str = 
             archive = opened.enter_context(zipfile.ZipFile(stream))
         except _DAMAGE as error:
             raise _damaged(error, entry.name) from error
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in archive.infolist() if not (info.is_dir() or stat.S_ISDIR(info.external_attr >> 16))]
         _check_members(members, entry.name, limits)
         _check_places(stream, archive, entry.name)
         found = {_member_path(info): info for info in members}

@@ -12,6 +12,11 @@ from typing import BinaryIO
 from imaging.errors import InputError
 from imaging.io.limits import Limits
 
+# Without blocking, where the system knows it: a pipe without a writer would make opening wait for ever.
+_OPEN_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _OPEN_FLAGS |= getattr(os, _name, 0)
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -109,7 +114,7 @@ def open_file(path: Path) -> BinaryIO:
         InputError: ``input.unreadable``.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, _OPEN_FLAGS)
         stream = os.fdopen(descriptor, "rb")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             stream.close()

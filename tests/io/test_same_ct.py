@@ -78,6 +78,19 @@ def test_one_phantom_in_every_format(tmp_path: Path, turn: tuple[float, float, f
         assert line.seriesuid.startswith("sha256:")
 
 
+@pytest.mark.parametrize("header", ["ct.mhd", "ct.nhdr", "ct.hdr"])
+def test_header_and_voxels_within_one_zip(tmp_path: Path, header: str) -> None:
+    array = np.random.default_rng(0).integers(-1024, 1500, (4, 5, 6)).astype(np.int16)
+    (tmp_path / "case").mkdir()
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "case" / header))
+    from_folder = read_volume(tmp_path / "case")
+    from_zip = read_volume(zipped(tmp_path / "case", tmp_path / "case.zip"))
+    assert np.array_equal(from_folder.array, array)
+    check_equal(from_folder, from_zip)
+    assert from_folder.seriesuid == from_zip.seriesuid
+    assert from_folder.warnings == from_zip.warnings == ()
+
+
 @pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["LIDC-IDRI-0001.zip", "LIDC-IDRI-0132.zip"])
