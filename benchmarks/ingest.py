@@ -224,7 +224,9 @@ def table(runs: dict[str, Run], compressed: bool, array_bytes: int) -> tuple[str
 def main() -> None:
     """Read the command line, make the series, run every peer and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="a folder with one CT series (default: make one)")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, help="a folder that holds the files of one CT series (default: make one)"
+    )
     parser.add_argument("--slices", type=int, default=140)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--syntax", nargs="+", default=list(SYNTAXES), help="transfer syntaxes of the series it makes")
@@ -235,6 +237,8 @@ def main() -> None:
     if options.child:
         measure(options.child[0], options.folder, Path(options.child[1]), options.repeats)
         return
+    if options.folder and not any(path.is_file() for path in options.folder.iterdir()):
+        parser.error(f"no file lies in {options.folder} itself")
     sections = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)

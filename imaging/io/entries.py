@@ -65,7 +65,7 @@ class Entry:
     def _read(self, count: int) -> bytes:
         try:
             with self.open() as stream:
-                return stream.read(count)
+                return stream.read(count) or b""  # None where the system has nothing to give without waiting
         except OSError as error:
             raise unreadable(error, self.name) from error
 
