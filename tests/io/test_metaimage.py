@@ -293,3 +293,44 @@ def test_what_simpleitk_writes(
     for index in [(0, 0, 0), tuple(n - 1 for n in shape), (1, 0, 1)]:
         place = image.TransformIndexToPhysicalPoint(tuple(int(i) for i in index[::-1]))
         assert np.abs(volume.grid.to_mm(index) - place).max() < 1e-3
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    big_endian=st.booleans(),
+    packed=st.booleans(),
+    size=st.sampled_from([None, 0, 7, 10**6]),
+    scale=st.sampled_from([(1, 0), (2, -24), (-1, 5)]),
+    unit=st.sampled_from([("mm", 1.0), ("um", 1e-3), ("cm", 10.0)]),
+    signs=st.tuples(*[st.sampled_from([-1, 1])] * 3),
+    detached=st.booleans(),
+    from_end=st.booleans(),
+)
+def test_pitfalls_together(
+    tmp_path: Path, big_endian: bool, packed: bool, size: Any, scale: Any, unit: Any, signs: Any, detached: bool,
+    from_end: bool,
+) -> None:  # fmt: skip
+    raw = stored(">i2" if big_endian else "<i2").tobytes()
+    data = zlib.compress(raw) if packed else raw
+    spacing = np.array(SPACING) * signs
+    fields: dict[str, Any] = {
+        "BinaryDataByteOrderMSB": big_endian,
+        "CompressedData": packed,
+        "ElementToIntensityFunctionSlope": scale[0],
+        "ElementToIntensityFunctionOffset": scale[1],
+        "DistanceUnits": unit[0],
+        "ElementSpacing": text(spacing / unit[1]),
+        "Offset": text(np.array(OFFSET) / unit[1]),
+    }
+    expected = ["file.unit_converted"] if unit[1] != 1 else []
+    expected += ["file.rescaled"] if scale != (1, 0) else []
+    if packed and size is not None:
+        fields["CompressedDataSize"] = size
+        expected += ["file.size_ignored"]
+    if from_end and not packed:
+        fields["HeaderSize"], data = -1, b"in front" + data
+    if detached:
+        fields["ElementDataFile"] = "voxels"
+        (tmp_path / "voxels").write_bytes(data)
+    volume = read_bytes(tmp_path, mha_bytes(b"" if detached else data, **fields), "any name")
+    check(volume, *expected, values=stored() * scale[0] + scale[1], grid=truth(spacing=spacing))

@@ -449,3 +449,50 @@ def test_what_cannot_be_written(tmp_path: Path, array: np.ndarray, name: str) ->
     with pytest.raises(ValueError, match=r"NIfTI|shape"):
         write_nifti(array, Grid.from_spacing(SHAPE, spacing_mm=(1, 1, 1)), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- combinations -----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.sampled_from(["sform", "qform", "both"]),
+    shear=st.booleans(),
+    mirrored=st.booleans(),
+    unit=st.sampled_from([(0, 1.0), (2, 1.0), (1, 1e3), (3, 1e-3)]),
+    scale=st.sampled_from([(1, 0), (0, -1024), (np.nan, 3), (2, -1024), (-0.5, 10.5)]),
+    dtype=st.sampled_from(["i2", "u2", "i4", "f4", "f8"]),
+    big_endian=st.booleans(),
+    version=st.sampled_from([1, 2]),
+    packed=st.booleans(),
+    fourth=st.booleans(),
+    gaps=st.integers(0, 3),
+)
+def test_pitfalls_together(
+    tmp_path: Path, place: str, shear: bool, mirrored: bool, unit: Any, scale: Any, dtype: str, big_endian: bool,
+    version: int, packed: bool, fourth: bool, gaps: int,
+) -> None:  # fmt: skip
+    affine = ras(spacing=(0.7, 0.8, -2.5 if mirrored else 2.5))
+    affine[:3, 2] += (0.0, 0.9, 0.0) if shear and place == "sform" else 0.0
+    values = stored(dtype)
+    gaps = gaps if np.dtype(dtype).kind == "f" else 0
+    slope, intercept = scale if scale[0] and np.isfinite(scale[0]) else (1, 0)
+    expected = values.astype(float) * slope + intercept
+    values.reshape(-1)[5 : 5 + gaps] = np.nan if gaps else 0
+    expected.reshape(-1)[5 : 5 + gaps] = -1024
+    small = affine.copy()
+    small[:3] /= unit[1]
+    content = nifti_bytes(
+        values[None] if fourth else values,
+        sform=small if place != "qform" else None,
+        qform=small if place != "sform" else None,
+        version=version, big_endian=big_endian, xyzt_units=unit[0], scl_slope=scale[0], scl_inter=scale[1],
+    )  # fmt: skip
+    volume = read_bytes(tmp_path, gzip.compress(content, 1) if packed else content, "any name")
+    assert np.abs(volume.array - expected).max() <= 1e-2
+    assert volume.grid.same_as(Grid(values.shape, truth(affine)), tolerance_mm=2e-3)
+    wanted = {"file.unit_converted"} if unit[1] != 1 else set()
+    wanted |= {"file.not_finite"} if gaps else set()
+    wanted |= {"file.scale_ignored"} if not scale[0] else set()
+    wanted |= {"file.scale_ignored"} if np.isnan(scale[0]) else set()
+    assert set(codes(volume)) - {"file.not_hu", "file.hu_doubtful"} == wanted

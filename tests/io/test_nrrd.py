@@ -319,3 +319,45 @@ def test_what_simpleitk_writes(
     for index in [(0, 0, 0), tuple(n - 1 for n in shape)]:
         place = image.TransformIndexToPhysicalPoint(tuple(int(i) for i in index[::-1]))
         assert np.abs(volume.grid.to_mm(index) - place).max() < 1e-3
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    space=st.sampled_from([("lps", (1, 1, 1)), ("RAS", (-1, -1, 1)), ("left-anterior-superior", (1, -1, 1))]),
+    unit=st.sampled_from([None, ("mm", 1.0), ("um", 1e-3)]),
+    encoding=st.sampled_from(["raw", "gzip", "bzip2"]),
+    big_endian=st.booleans(),
+    skips=st.tuples(st.integers(0, 2), st.integers(0, 9)),
+    axis=st.sampled_from(["", "first", "last"]),
+    shear=st.booleans(),
+    detached=st.booleans(),
+)
+def test_pitfalls_together(
+    tmp_path: Path, space: Any, unit: Any, encoding: str, big_endian: bool, skips: Any, axis: str, shear: bool,
+    detached: bool,
+) -> None:  # fmt: skip
+    steps = STEPS.copy()
+    steps[:, 2] += 0.3 * steps[:, 1] * shear
+    turn = np.diag(space[1]).astype(float) / (unit[1] if unit else 1.0)
+    pack = {"raw": bytes, "gzip": gzip.compress, "bzip2": bz2.compress}[encoding]
+    raw = stored(">i2" if big_endian else "<i2").tobytes()
+    data = b"line\n" * skips[0] + pack(b"x" * skips[1] + raw)
+    none = {"": "{}", "first": "none {}", "last": "{} none"}[axis]
+    fields: dict[str, Any] = {
+        "space": space[0],
+        "space directions": none.format(vectors(turn @ steps)),
+        "space origin": vector(turn @ ORIGIN),
+        "endian": "big" if big_endian else "little",
+        "encoding": encoding,
+        "line skip": skips[0],
+        "byte skip": skips[1],
+        "dimension": 4 if axis else 3,
+        "sizes": {"": "7 6 5", "first": "1 7 6 5", "last": "7 6 5 1"}[axis],
+    }
+    if unit:
+        fields["space units"] = f'"{unit[0]}" "{unit[0]}" "{unit[0]}"'
+    if detached:
+        fields["data file"] = "voxels"
+        (tmp_path / "voxels").write_bytes(data)
+    volume = read_bytes(tmp_path, nrrd_bytes(b"" if detached else data, **fields), "any name")
+    check(volume, *(["file.unit_converted"] if unit and unit[1] != 1 else []), grid=truth(steps))
