@@ -47,7 +47,7 @@ HELD_OUT: Final = {
         ("this is a ground-glass pulmonary nodule", "this is not a ground-glass pulmonary nodule"),
     ),
     "calcified": (
-        ("the nodule is calcified", "the nodule is not calcified"),
+        ("the granuloma is calcified", "the granuloma is not calcified"),
         ("a pulmonary nodule with calcification", "a pulmonary nodule with no calcification"),
     ),
     "spiculated": (
