@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.lidc_data import Stack
-from benchmarks.scorers import MARKS_A_STACK, Point, StackMark, Window, WindowPoints
+from benchmarks.scorers import Point, StackMark, Window, WindowPoints
 from imaging.geometry import Grid, Volume
 from imaging.localization.find import find_findings
 from imaging.localization.refinement import refine
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Windows that go through the network together.
 BATCH = 64
+#: Findings asked for in one stack or scan: enough for eight false marks; each is outlined, which takes its time.
+FINDINGS_A_STACK, FINDINGS_A_SCAN = 14, 40
+#: A volume larger than this is a scan, in voxels.
+LARGEST_STACK = 4_000_000
 
 
 @dataclass(eq=False)
@@ -131,7 +135,8 @@ class ModelScorer:
         from imaging.models.scoring import score_volume
 
         token_map = score_volume(self.model, stack.volume, stack.lungs)
-        return self._findings(stack.volume, stack.lungs, token_map, most=MARKS_A_STACK)
+        most = FINDINGS_A_SCAN if stack.volume.array.size > LARGEST_STACK else FINDINGS_A_STACK
+        return self._findings(stack.volume, stack.lungs, token_map, most=most)
 
     def _findings(self, volume: Volume, lungs: Any, token_map: TokenMap, *, most: int) -> list[StackMark]:
         found = find_findings(
