@@ -43,7 +43,7 @@ SEPARATORS = (
     *("ConvolutionKernel", "KVP", "PixelSpacing", "ReconstructionDiameter", "SliceThickness", "ImageType"),
     *("AcquisitionNumber", "AcquisitionDateTime", "AcquisitionTime", "ImageComments", "SeriesDescription"),
 )
-#: Those of them that separate volumes even where together they would make an even stack.
+#: Those of them that separate volumes even where no place is held twice; AcquisitionNumber and times alone must not.
 _STRONG = ("TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "StackID", "ConvolutionKernel", "KVP")
 #: Images turned by more than this belong to another reformat; less is a fault of one stack.
 _OTHER_ORIENTATION_COSINE = np.cos(np.deg2rad(20.0))
@@ -200,13 +200,14 @@ def _split_phases(group: Group) -> list[Group]:
     except InputError:
         return [group]
     even = _is_even(planes)
-    for keyword in _STRONG if even else SEPARATORS:
+    overlaid = bool((np.diff(np.sort(planes.distances_mm)) <= SAME_PLACE_MM).any())
+    for keyword in SEPARATORS if overlaid else _STRONG:
         parts = _parts(group.slices, keyword)
         if _separates(parts, must_be_even=True):
             return _labelled(group, keyword, parts)
     if even:
         return [replace(group, notices=group.notices + _doubts(group.slices))]
-    for keyword in SEPARATORS:
+    for keyword in SEPARATORS if overlaid else ():
         parts = _parts(group.slices, keyword)
         if _separates(parts, must_be_even=False):
             return _labelled(group, keyword, parts)

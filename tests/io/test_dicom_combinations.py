@@ -29,7 +29,7 @@ from imaging.simulation.dicom_series import (
 )
 
 Datasets = list[Dataset]
-SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def again(dataset: Dataset, key: str) -> Dataset:
@@ -53,6 +53,11 @@ def many_acquisitions(datasets: Datasets, truth: Volume) -> None:
     for place, dataset in enumerate(datasets):
         dataset.AcquisitionNumber = place
         dataset.AcquisitionTime = f"12{place:02d}00"
+
+
+def acquisitions_in_turn(datasets: Datasets, truth: Volume) -> None:
+    for place, dataset in enumerate(datasets):
+        dataset.AcquisitionNumber = 1 + place % 6
 
 
 def monochrome1(datasets: Datasets, truth: Volume) -> None:
@@ -112,6 +117,7 @@ HARMLESS: dict[str, tuple[Callable[[Datasets, Volume], None], str | None]] = {
     "misleading spacing": (misleading_spacing, None),
     "misleading position": (misleading_position, None),
     "many acquisitions": (many_acquisitions, None),
+    "acquisitions in turn": (acquisitions_in_turn, None),
     "monochrome1": (monochrome1, "pixels.monochrome1"),
     "all frames distinct": (frames_all_distinct, "geometry.frames_all_distinct"),
     "no frame": (no_frame, "geometry.no_frame_of_reference"),
@@ -212,7 +218,7 @@ def test_harmless_pitfalls_together_are_read_right(
 
 @SETTINGS
 @given(
-    truth=volumes(min_slices=8),
+    truth=volumes(min_slices=10),
     order=st.sampled_from(["sorted", "reversed", "shuffled"]),
     names=harmless,
     fault=st.sampled_from(sorted(HARMFUL)),

@@ -56,11 +56,12 @@ def refusal(path: Path) -> InputError:
 
 
 @pytest.mark.parametrize("enhanced", [False, True], ids=["single", "enhanced"])
-@pytest.mark.parametrize(("bits", "signed"), [(16, True), (12, False), (16, False)])
+@pytest.mark.parametrize(("bits", "signed"), [(16, True), (12, False), (16, False), (12, True)])
 @pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES)
 def test_lossless_syntaxes_are_exact(syntax: str, bits: int, signed: bool, enhanced: bool, tmp_path: Path) -> None:
     truth = make_volume(BIG_ENOUGH)
-    options = SeriesOptions(transfer_syntax=syntax, bits_stored=bits, signed=signed)
+    intercept = 0.0 if bits == 12 and signed else -1024.0
+    options = SeriesOptions(transfer_syntax=syntax, bits_stored=bits, signed=signed, intercept=intercept)
     datasets = [make_enhanced(truth, options, numbers=[2, 4, 1, 3])] if enhanced else make_series(truth, options)
     save(datasets, tmp_path)
     volume = imaging.read_volume(tmp_path)
