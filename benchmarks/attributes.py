@@ -71,7 +71,9 @@ class RatedNodules:
         known = crops.index[(crops.index.split == split) & (crops.index.hu_source > 0)]
         lines, windows = [], []
         for patient, nodule in known[["patient", "nodule"]].drop_duplicates().itertuples(index=False):
-            rated = crops.nodules.loc[(patient, nodule)]
+            if (patient, nodule) not in crops.nodules.index:
+                continue
+            rated = crops.nodules.loc[(patient, nodule), :]
             stack = crops.stack(patient, nodule)
             if rated.n_readers >= 2 and stack.agreed.any():
                 lines.append(rated.to_dict() | {"patient": patient})
