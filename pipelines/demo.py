@@ -21,7 +21,7 @@ from pipelines.progress import OnProgress, OnStage, part_of
 
 if TYPE_CHECKING:
     from imaging.findings import Report
-    from imaging.simulation.thorax import PlantedNodule
+    from imaging.simulation.lesions import PlantedNodule
 
 #: Of the demo's phantom alone; training draws from other streams.
 SEED: Final = 20_261_123

@@ -114,7 +114,8 @@ def analyse(
     model = _load(weights, device, on_stage) if model is None else model
     token_map = _score(model, volume, lungs, prompt, on_stage)
     localization = _localize(model, volume, lungs, token_map, threshold, max_findings, on_stage)
-    grad_cam, similarity, maps = None, None, {}
+    grad_cam, similarity = None, None
+    maps: dict[str, str] = {}
     if explain:
         grad_cam, similarity, maps = _explain(model, volume, lungs, token_map, localization, prompt, on_stage)
     settings = {"threshold": threshold, "max_findings": max_findings, "prompt": prompt, "explain": explain}

@@ -101,6 +101,12 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return State(case)
 
+    def known(self, case: str) -> State:
+        """What an earlier run found out about a case; what it had only begun, or whose result is gone, is not known."""
+        state = self.read(case)
+        lost = state.status == "done" and not self._has_result(case)
+        return State(case) if lost or state.status == "running" else state
+
     def write(self, state: State) -> None:
         """Replace the case's state.
 
@@ -111,7 +117,7 @@ class Ledger:
 
     def is_done(self, state: State, key: str) -> bool:
         """Whether a complete result of just this input, weights and options is there."""
-        return state.status == "done" and state.key == key and (self.out / state.case / "report.json").is_file()
+        return state.status == "done" and state.key == key and self._has_result(state.case)
 
     def sweep(self) -> None:
         """Remove what a killed run left unfinished; call it under the lock."""
@@ -143,6 +149,9 @@ class Ledger:
             with path.open(encoding="utf-8", newline="") as stream:
                 rows += [(*row, state.case) for row in list(csv.reader(stream))[1:]]
         return _csv((*COLUMNS, "case"), rows)
+
+    def _has_result(self, case: str) -> bool:
+        return all((self.out / case / name).is_file() for name in ("report.json", "findings.csv"))
 
     def _path(self, case: str) -> Path:
         return self.out / HIDDEN / f"{case}.json"

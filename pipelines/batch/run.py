@@ -120,7 +120,8 @@ class _Run:
         self._reporter = reporter
         self._settings = settings
         self._jobs = jobs
-        self._states = {case.name: State(case.name) for case in cases}
+        # What an earlier run knew stays in the tables until this one knows better.
+        self._states = {case.name: ledger.known(case.name) for case in cases}
         self._skipped = 0
         self._took: list[float] = []
         self._disk_full = False
@@ -128,23 +129,29 @@ class _Run:
     def go(self) -> Summary:
         """Everything from the first to the last case."""
         weights_sha256 = self._pool.weights_sha256()
-        queue = deque(name for name in self._cases if not self._settled(name, weights_sha256))
-        self._write_tables()
+        queue = deque(self._cases)
         while queue or self._pool.busy():
             while queue and self._pool.free() and not self._disk_full:
-                self._begin(queue.popleft())
+                name = queue.popleft()
+                if not self._settled(name, weights_sha256):
+                    self._begin(name)
             if self._disk_full and not self._pool.busy():
                 break
-            for task, message in self._pool.messages():
-                if isinstance(message, Outcome):
-                    self._end(task.case, message, len(queue))
-                else:
-                    self._reporter.stage(*message[1:], case=task.case)
+            self._listen(len(queue))
+        self._write_tables()
         return Summary(tuple(self._states.values()), self._skipped, self._jobs, len(queue))
+
+    def _listen(self, waiting: int) -> None:
+        """Take what the workers say, or a second of silence."""
+        for task, message in self._pool.messages():
+            if isinstance(message, Outcome):
+                self._end(task.case, message, waiting)
+            else:
+                self._reporter.stage(*message[1:], case=task.case)
 
     def _settled(self, name: str, weights_sha256: str) -> bool:
         """Whether there is nothing to do for a case: it is done already, or could not even be listed."""
-        case, known = self._cases[name], self._ledger.read(name)
+        case, known = self._cases[name], self._states[name]
         if case.refusal is not None:
             self._states[name] = _failed(State(name), "refused", case.refusal)
             self._ledger.write(self._states[name])

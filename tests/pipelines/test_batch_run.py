@@ -115,6 +115,18 @@ def test_a_second_run_does_only_what_is_not_done(batch, tmp_path: Path):
     assert [row["case"] for row in rows(tmp_path / "out" / "findings.csv")] == ["a", "c", "d"]
 
 
+def test_the_tables_keep_what_was_done_while_a_later_run_is_under_way(batch, tmp_path: Path):
+    batch(b="ok", c="refuse")
+    seen = []
+
+    class Looking(Recorder):
+        def event(self, name: str, **facts) -> None:
+            seen.append([row["case"] for row in rows(tmp_path / "out" / "findings.csv")])
+
+    batch(a="ok", reporter=Looking())
+    assert seen[0] == ["a", "b"]
+
+
 @pytest.mark.parametrize("change", ["input", "weights", "result", "state"])
 def test_a_change_of_input_weights_or_result_is_done_again(batch, tmp_path: Path, change: str):
     batch(a="ok")

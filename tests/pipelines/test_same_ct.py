@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -73,6 +76,26 @@ def test_findings_are_equal(findings, name: str):
     for one, other in zip(findings["dicom"], findings[name], strict=True):
         assert np.linalg.norm(np.subtract(one.centre_mm, other.centre_mm)) <= 0.01
         assert abs(one.score - other.score) <= 0.0001
+
+
+def test_the_command_on_a_zip_and_on_nifti(forms: Path, findings, tmp_path: Path):
+    """As an integrator calls it: DICOM objects for a zip, a refusal with a reason for NIfTI."""
+    command = [sys.executable, "-m", "pipelines.cli.main", "predict"]
+    options = ["--format", "sr,seg", "--json", "--quiet"]
+    done = subprocess.run(
+        [*command, str(forms / "zipped.zip"), "-o", str(tmp_path / "a"), *options], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert {"sr.dcm", "seg.dcm", "report.html", "findings.csv"} <= set(result["files"])
+    scores = [finding["score"] for finding in result["report"]["findings"]]
+    assert scores == pytest.approx([finding.score for finding in findings["dicom"]], abs=1e-4)
+    refused = subprocess.run(
+        [*command, str(forms / "nifti.nii.gz"), "-o", str(tmp_path / "b"), *options], capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["error"]["code"] == "outputs.no_dicom_source"
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_real_batch_over_all_forms_and_a_broken_one(forms: Path, findings, tmp_path: Path):
