@@ -1,6 +1,6 @@
 """Every pitfall that other readers were measured on: right with its repairs told, or refused with a code.
 
-The numbers of the rows are those of the table of pitfalls in docs/results.md. Each case is a synthetic series whose
+The numbers of the rows are those of the table in docs/ingestion.md. Each case is a synthetic series whose
 truth is known, spoilt in one way; rows from 60 on repeat the geometry of real series.
 """
 
