@@ -264,19 +264,28 @@ def load_on(device: str, weights: str | Path | None) -> LoadedModel:
     """The model on a device that is there.
 
     Raises:
-        UsageError: ``usage.option`` for a device that torch does not know or this machine lacks.
+        UsageError: see `check_device`.
         ModelError: the weights are missing, changed or unsuitable.
     """
-    import torch
-
     from imaging.models.weights import load_model
+
+    check_device(device)
+    return load_model(weights, device=device)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not know or this machine lacks.
+
+    Raises:
+        UsageError: ``usage.option``.
+    """
+    import torch
 
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError("usage.option", f"the device {device!r} cannot be used here: {reason}") from error
-    return load_model(weights, device=device)
 
 
 def _load(weights: str | Path | None, device: str, on_stage: OnStage | None) -> LoadedModel:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import Analysis, OutputFolder, Voice
+from pipelines.cli.options import Analysis, Formats, OutputFolder, Voice
 from pipelines.cli.speak import progress, tell
 
 
@@ -18,50 +18,54 @@ def explain(
     output: OutputFolder,
     series: str | None = None,
     layer: int | None = None,
-    method: str | None = None,
+    method: Literal["grad-cam", "hires-cam"] | None = None,
     whole_lungs: Annotated[bool, Parameter(negative="")] = False,
+    formats: Formats = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     analysis: Analysis = Analysis(),  # noqa: B008 - a frozen value
     voice: Voice = Voice(),  # noqa: B008
 ) -> int:
-    """Write the heat maps of one CT: Grad-CAM, and similarity to any prompt, on the CT's own grid.
+    """Write heat maps of one CT on its own grid: Grad-CAM, and similarity to any prompt; higher is more suspicious.
 
     Parameters
     ----------
     path
-        A CT: a DICOM file, folder or zip, NIfTI, MetaImage or NRRD, of one patient.
+        A CT, as for predict.
     output
-        The folder for grad_cam.nii.gz, similarity.nii.gz, nodules.nii.gz, overlay.png and report.json.
+        The folder for the maps, the picture and the report; it appears when all of them are complete.
     series
         The UID of the series (uid#group where one UID holds several volumes).
     layer
-        The transformer block that Grad-CAM weighs, from 0. By default the one the model card names.
+        The transformer block that Grad-CAM weighs, from 0. By default the one that measured best.
     method
-        grad-cam or hires-cam. By default the one the model card names.
+        Of Grad-CAM. By default the one that measured best.
     whole_lungs
-        Grad-CAM all over the lungs, which takes minutes, instead of around the findings.
+        Grad-CAM all over the lungs (minutes), not only around findings.
+    formats
+        As in predict. By default json, maps, overlay.
     overwrite
         Replace an earlier result in the output folder, once the new one is complete.
     """
     from pipelines.cli.show import report_text
-    from pipelines.explain import explain_to_folder
+    from pipelines.explain import FORMATS, explain_to_folder
+    from pipelines.predict import check_device, check_options
 
+    check_options(threshold=analysis.threshold, max_findings=analysis.max_findings)
+    check_device(analysis.device)
     with progress(voice) as reporter:
         result, files = explain_to_folder(
             path,
             output,
+            formats=formats or FORMATS,
+            overwrite=overwrite,
             series=series,
             layer=layer,
             method=method,
             whole_lungs=whole_lungs,
-            overwrite=overwrite,
             on_stage=reporter.stage,
             **analysis.to_options(),
         )
     named = {name: str(file) for name, file in files.items()}
-    tell(
-        voice,
-        {"output": str(output), "files": named, "report": result.report.to_json()},
-        lambda: report_text(result.report, files),
-    )
+    facts = {"output": str(output), "files": named, "maps": dict(result.report.maps), "report": result.report.to_json()}
+    tell(voice, facts, lambda: report_text(result.report, files))
     return 0

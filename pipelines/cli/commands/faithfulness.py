@@ -3,50 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from pipelines.cli.options import Voice
 from pipelines.cli.speak import progress, tell
-
-if TYPE_CHECKING:
-    from pipelines.faithfulness import Faithfulness
 
 
 def faithfulness(
     cases: Path | None = None,
     /,
     *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     windows: int = 40,
     weights: Path | None = None,
     layer: int | None = None,
-    method: str | None = None,
+    method: Literal["grad-cam", "hires-cam"] | None = None,
     seed: int = 0,
     device: str = "cpu",
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
 ) -> int:
-    """Test whether the heat maps follow the model: randomised weights, and deletion with lung-like filling.
+    """Test whether the heat maps follow the model: random weights must change them, what they mark must carry the score.
 
     Parameters
     ----------
     cases
-        A folder of prepared cases, of patients the model was not trained on. By default simulated nodules.
+        A folder of prepared cases of validation patients. By default nodules in a simulated thorax.
+    output
+        A file for the result as JSON.
     windows
         How many windows that hold a nodule; at least 20 for a verdict.
     weights
         A weights file or run folder. By default the shipped weights.
     layer
-        The transformer block that Grad-CAM weighs, from 0. By default the one the model card names.
+        The transformer block that Grad-CAM weighs, from 0. By default the one that measured best.
     method
-        grad-cam or hires-cam. By default the one the model card names.
+        Of Grad-CAM. By default the one that measured best.
     seed
         Draws the windows, the random weights and the random deletions.
     device
         Where the network runs: cpu, cuda, cuda:1, mps.
     """
-    from pipelines.faithfulness import faithfulness as run
+    import json
 
+    from imaging.io.atomic import write_text
+    from pipelines.faithfulness import faithfulness as run_faithfulness
+    from pipelines.predict import check_device
+
+    check_device(device)
     with progress(voice) as reporter:
-        result = run(
+        result = run_faithfulness(
             cases,
             windows=windows,
             weights=weights,
@@ -54,19 +61,25 @@ def faithfulness(
             method=method,
             seed=seed,
             device=device,
-            on_progress=lambda done, total: reporter.stage("randomising weights", done, total),
-        )
-    tell(voice, result.to_json(), lambda: _text(result))
+            on_progress=lambda done, total: reporter.stage("randomising the weights", done, total),
+        ).to_json()
+    if output is not None:
+        write_text(output, json.dumps(result, indent=2) + "\n")
+    tell(voice, result, lambda: _text(result))
     return 0
 
 
-def _text(result: Faithfulness) -> str:
-    random, deletion = result.randomization, result.deletion
-    verdict = {True: "passed", False: "NOT passed"}
-    return (
-        f"{result.weights_name}, {deletion.windows} windows ({result.cases}), {random.settings.method}\n"
-        f"random weights: rank correlation {random.correlations[-1]:.2f} (mean size {random.absolute[-1]:.2f}, bar 0.30), "
-        f"{verdict[random.passed]}\n"
-        f"deletion: the logit falls by {deletion.fall_map:.2f} where the map is highest, by {deletion.fall_random:.2f} at "
-        f"random (p = {deletion.p_value:.1e}, bar 0.01), {verdict[deletion.passed]}"
-    )
+def _text(result: dict[str, Any]) -> str:
+    from pipelines.cli.show import table
+
+    random, deletion = result["randomization"], result["deletion"]
+    rows = [
+        ("rank correlation with maps of random weights", f"{random['correlations'][-1]:.3f}", f"<= {random['bar']}"),
+        ("fall of the logit, deleting what the map marks", f"{deletion['fall_map']:.3f}", None),
+        ("fall of the logit, deleting as much at random", f"{deletion['fall_random']:.3f}", None),
+        ("p value of the difference", f"{deletion['p_value']:.2g}", f"< {deletion['bar']}"),
+    ]
+    verdict = "Both bars are met." if result["passed"] else "Not both bars are met: do not trust these maps."
+    weights = result["weights"]["name"]
+    counted = f"Weights {weights}, {random['windows']} windows with a nodule ({result['cases']})."
+    return "\n\n".join((counted, table(("test", "measured", "bar"), rows), verdict))
