@@ -66,16 +66,18 @@ class RatedNodules:
 
     @classmethod
     def read(cls, split: str) -> RatedNodules:
-        """Nodules of a split that two readers outlined together somewhere and whose grey scale is known."""
+        """Nodules of a split that two readers outlined together somewhere, with known grey scale and place."""
         crops = LidcCrops(SHARED / "lidc_crops")
-        known = crops.index[(crops.index.split == split) & (crops.index.hu_source > 0)]
+        known = crops.index[(crops.index.split == split) & (crops.index.hu_source > 0) & crops.index.z_mm.notna()]
         lines, windows = [], []
         for patient, nodule in known[["patient", "nodule"]].drop_duplicates().itertuples(index=False):
             if (patient, nodule) not in crops.nodules.index:
                 continue
             rated = crops.nodules.loc[(patient, nodule), :]
+            if rated.n_readers < 2:
+                continue
             stack = crops.stack(patient, nodule)
-            if rated.n_readers >= 2 and stack.agreed.any():
+            if stack.agreed.any():
                 lines.append(rated.to_dict() | {"patient": patient})
                 windows.append(largest_slice(stack))
         return cls(pd.DataFrame(lines), tuple(windows))
