@@ -24,7 +24,7 @@ def faithfulness(
     device: str = "cpu",
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
 ) -> int:
-    """Test whether the heat maps follow the model: random weights must change them, what they mark must carry the score.
+    """Test whether heat maps follow the model: random weights must change them, what they mark must carry the score.
 
     Parameters
     ----------
