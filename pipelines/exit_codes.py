@@ -23,7 +23,7 @@ class Exit(IntEnum):
 #: Exit code -> when it is given.
 MEANINGS: dict[Exit, str] = {
     Exit.OK: "done; a CT without a finding is done too",
-    Exit.BUG: "a bug in nodulus, or a result that could not be written (disk full, no permission)",
+    Exit.BUG: "a bug in nodulus, or a result that cannot be written (disk full)",
     Exit.USAGE: "the command line asks for something that cannot be done",
     Exit.CASES_FAILED: "a batch went through, but some of its cases failed or were refused",
     Exit.REFUSED: "the input is refused; the code says why and what to do",

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from imaging.errors import ImagingError, InputError, UsageError
 from pipelines.progress import OnStage
+from pipelines.silence import silence_libraries
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class CaseAnalyser:
 def work(connection: Connection, setup: Setup, parent: int) -> None:
     """The life of a worker: get ready, then analyse what comes until None comes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    silence_libraries()
     _end_with(parent)
     _limit_threads(setup.threads)
     try:

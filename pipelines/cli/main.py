@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -14,8 +12,9 @@ from cyclopts import App, Group
 
 from pipelines.cli.table import COMMANDS
 from pipelines.exit_codes import MEANINGS, Exit
+from pipelines.silence import silence_libraries
 
-_CODES = "; ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items())
+_CODES = "\n".join(f"{int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
 
 
 def _version() -> str:
@@ -29,7 +28,8 @@ def make_app() -> App:
     app = App(
         name="nodulus",
         help="A CT goes in; lung nodule coordinates, heat maps and a report come out. For research, not for diagnosis.",
-        help_epilogue=f"Exit codes: {_CODES}.",
+        help_epilogue=f"Exit codes:\n{_CODES}",
+        help_format="plaintext",
         version=_version,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
@@ -46,7 +46,8 @@ def run(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; only a bug with ``--debug`` shows a traceback."""
     options = tokens[: tokens.index("--")] if "--" in tokens else tokens
     debug = "--debug" in options
-    _calm(debug)
+    if not debug:
+        silence_libraries()
     try:
         return int(make_app()(list(tokens)) or 0)
     except SystemExit as stop:
@@ -58,14 +59,6 @@ def run(tokens: Sequence[str]) -> int:
         from pipelines.cli.speak import tell_error
 
         return tell_error(error, as_json="--json" in options, as_event="--events" in options, debug=debug)
-
-
-def _calm(debug: bool) -> None:
-    """Keep the libraries' own warnings off the terminal: they can quote the header, a patient's name included."""
-    if debug:
-        return
-    warnings.simplefilter("ignore")
-    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -6,11 +6,13 @@ adds a line with its case to ``log.txt`` beside the input folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ class FakeAnalyser:
 
     def __call__(self, task: Any, *, on_stage: Any) -> tuple[int, str]:
         word, *rest = task.path.read_text().split()
+        warnings.warn("Doe^Jane, said a library", stacklevel=1)
+        logging.getLogger("a library").warning("Doe^Jane, said another")
         with (task.path.parent.parent / "log.txt").open("a") as log:
             log.write(f"{task.case} {os.environ.get('OMP_NUM_THREADS')}\n")
         on_stage("read", 0, 1)

@@ -97,8 +97,10 @@ def test_a_broken_case_is_a_row_and_the_run_goes_on(batch, tmp_path: Path):
     }
 
 
-def test_the_first_cause_is_kept_but_no_name(batch, tmp_path: Path):
+def test_the_first_cause_is_kept_but_no_name(batch, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     batch(c="bug")
+    said = capfd.readouterr()
+    assert "Doe" not in said.out + said.err
     row = rows(tmp_path / "out" / "failures.csv")[0]
     assert row["message"].startswith("RuntimeError in fake_analyser.py, line ")
     for path in (tmp_path / "out").rglob("*"):

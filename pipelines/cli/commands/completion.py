@@ -8,7 +8,7 @@ from typing import Literal
 def completion(shell: Literal["bash", "zsh", "fish"] = "bash", /) -> int:
     """Print the completion script of a shell.
 
-    For bash: ``nodulus completion bash > ~/.local/share/bash-completion/completions/nodulus``
+    For bash: nodulus completion bash > ~/.local/share/bash-completion/completions/nodulus
 
     Parameters
     ----------
