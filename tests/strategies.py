@@ -65,6 +65,13 @@ def assert_right(read: Volume, truth: Volume) -> None:
     assert difference_hu <= 1.0
 
 
+def drift_mm(grid: Grid) -> float:
+    """How far the last slice has slid sideways against the first, in mm."""
+    last = grid.to_mm((grid.shape[0] - 1, 0, 0)) - grid.to_mm((0, 0, 0))
+    normal = np.cross(grid.direction[:, 1], grid.direction[:, 2])
+    return float(np.linalg.norm(last - normal * (last @ normal)))
+
+
 @st.composite
 def volumes(draw: st.DrawFn, *, min_slices: int = 3) -> Volume:
     """A small volume in any orientation, with any spacing and, at times, a shear."""

@@ -138,13 +138,13 @@ def to_hu(stored: Stored, one: Slice, form: PixelLayout, out: npt.NDArray[np.flo
     """
     rescale = scale(one)
     values, repaired = _repair_bits(stored, form)
-    np.multiply(values, np.float32(rescale.slope), out=out, casting="unsafe") if rescale.slope != 1 else np.copyto(
-        out, values, casting="unsafe"
-    )
+    np.copyto(out, values, casting="unsafe")
+    if rescale.slope != 1:
+        out *= np.float32(rescale.slope)
     if rescale.intercept:
         out += np.float32(rescale.intercept)
     padding, keep = _padding(stored, values, one, form, rescale)
-    padded = 0 if padding is None else int(np.count_nonzero(padding))
+    padded = 0 if padding is None else int(np.count_nonzero(padding & (out != AIR_HU)))
     if padding is not None and padded and not keep:
         out[padding] = AIR_HU
     wrong = 0
