@@ -54,8 +54,9 @@ class RandomizationResult:
 
     @property
     def passed(self) -> bool:
-        """Whether, with all weights random, the mean rank correlation is at most 0.3."""
-        return self.windows >= FEWEST_WINDOWS and abs(self.correlations[-1]) <= LARGEST_CORRELATION
+        """Whether, with all weights random, the mean rank correlation is at most 0.3; empty maps prove nothing."""
+        enough = self.windows >= FEWEST_WINDOWS and self.empty <= 0.5
+        return enough and abs(self.correlations[-1]) <= LARGEST_CORRELATION
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values."""

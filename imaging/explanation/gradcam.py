@@ -51,6 +51,16 @@ class CamSettings:
         if self.method not in METHODS:
             raise UsageError("usage.option", f"the method is one of {', '.join(METHODS)}, not {self.method!r}")
 
+    def check(self, net: Any) -> None:
+        """Refuse a block that a net does not have.
+
+        Raises:
+            UsageError: ``usage.option``.
+        """
+        blocks = len(net.vision.blocks)
+        if not -blocks <= self.block < blocks:
+            raise UsageError("usage.option", f"the model has {blocks} blocks, there is no block {self.block}")
+
     @classmethod
     def of_model(cls, model: LoadedModel) -> CamSettings:
         """What the model card recommends after measuring (its key ``explanation``), or the last block."""
@@ -137,11 +147,10 @@ def window_cams(
         UsageError: ``usage.option`` if there is no such block.
     """
     used = settings or CamSettings()
-    blocks = net.vision.blocks
-    if not -len(blocks) <= used.block < len(blocks):
-        raise UsageError("usage.option", f"the model has {len(blocks)} blocks, there is no block {used.block}")
+    used.check(net)
+    block = net.vision.blocks[used.block]
     # The blocks before the chosen one need no gradient; from its output on, the hook turns gradients on.
-    with torch.inference_mode(False), torch.no_grad(), _captured(blocks[used.block]) as caught:
+    with torch.inference_mode(False), torch.no_grad(), _captured(block) as caught:
         logits = net.window_logit(x.clone())
         output = caught[0]
         (gradient,) = torch.autograd.grad(logits.sum(), output)

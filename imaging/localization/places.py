@@ -1,8 +1,8 @@
 """Peaks become lesions, one each: refined, outlined, and folded together where they are the same.
 
 Tokens see 3 cm around them, so a large mass lights up at its rim, on its strands, and even in the lung beside it. A
-peak inside a lesion or close to its outline is that lesion; a peak with nothing dense under it belongs to the lesion it
-lies beside, if there is one. The lesion keeps the strongest logit.
+peak inside a lesion or close to its outline is that lesion; a peak with no lesion under it belongs to the one it lies
+beside, if there is one. The lesion keeps the strongest logit.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ LUNG_MARGIN_MM = 2.0
 SAME_MM = 4.0
 #: What lies this near to an outline, as a part of the lesion's diameter and at most in mm, belongs to it.
 STRAND_PART, STRAND_MM = 0.2, 4.0
-#: A peak in plain lung belongs to a lesion whose outline is at most its radius away, within these bounds, mm.
-GHOST_MM = (4.0, 12.0)
-#: So many weaker peaks beside a peak in plain lung are outlined in search of its lesion.
+#: A peak without a lesion of its own belongs to one whose outline is so many radii away, within these bounds in mm.
+GHOST_RADII, GHOST_MM = 1.2, (4.0, 14.0)
+#: So many weaker peaks beside a peak without a lesion are outlined in search of its lesion.
 GHOST_TRIES = 4
 #: The ball inside a leaked outline is kept where its centre is this near to the seed, mm.
 NEAR_SEED_MM = 3.0
@@ -65,8 +65,8 @@ class Place:
 
     @property
     def is_ghost(self) -> bool:
-        """Whether nothing denser than lung lies there."""
-        return self.lesion is None and not self.leaked
+        """Whether no lesion lies there: plain lung, or only the chest wall or another large structure."""
+        return self.measured is None
 
     def distance_mm(self, point_mm: Point) -> float:
         """From a point to the outline; 0 inside, infinite where there is no outline."""
@@ -98,7 +98,7 @@ def outline_peaks(
 
     Args:
         volume, lungs, token_map: of one CT.
-        peaks: the strongest first; those after `above` serve to find the lesion that a peak in plain lung belongs to.
+        peaks: the strongest first; those after `above` serve to find the lesion that a stronger one belongs to.
         above: how many of them count.
         most: lesions wanted.
         on_progress: called as (peaks done, peaks).
@@ -165,7 +165,7 @@ def _size(place: Place) -> float:
 def _settled(
     volume: Volume, lungs: Lungs, token_map: TokenMap, ghost: Place, places: list[Place], weaker: Sequence[Peak]
 ) -> list[Place]:
-    """The places with a peak in plain lung given to the lesion beside it, or kept as it is where there is none."""
+    """The places with a ghost given to the lesion beside it, or kept as it is where there is none."""
     beside = min(places, key=lambda place: place.distance_mm(ghost.centre_mm), default=None)
     if beside is not None and _lights(beside, ghost):
         stronger = replace(beside, logit=max(beside.logit, ghost.logit))
@@ -179,9 +179,9 @@ def _settled(
 
 
 def _lights(place: Place, ghost: Place) -> bool:
-    """Whether a lesion is large and near enough to light up plain lung beside it."""
+    """Whether a lesion is large and near enough to light up what is beside it."""
     radius = 0.0 if place.measured is None else place.measured.diameter_mm / 2
-    return place.distance_mm(ghost.centre_mm) <= float(np.clip(radius, *GHOST_MM))
+    return place.distance_mm(ghost.centre_mm) <= float(np.clip(GHOST_RADII * radius, *GHOST_MM))
 
 
 def _in_lungs(volume: Volume, lungs: Lungs, centre_mm: Point) -> bool:

@@ -95,12 +95,14 @@ def token_map_of(grid, lesions, *, rng, noise=0.3, offset_mm=(0.0, 0.0, 0.0), ri
     lattice = Grid(shape, affine)
     points = lattice.to_mm(np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1))
     logits = np.full(shape, -8.0)
+    near = np.zeros(shape, dtype=bool)
     for centre, diameter, logit in lesions:
         distance = np.linalg.norm(points - centre, axis=-1)
+        near |= distance < diameter / 2 + 9
         away = np.abs(distance - diameter / 2 + 1) if rim else np.maximum(distance - diameter / 4, 0)
         logits = np.maximum(logits, logit - away)
     logits = (logits + rng.normal(0, noise, shape)).astype(np.float32)
-    logits[~grid.contains(points)] = np.nan
+    logits[~near | ~grid.contains(points)] = np.nan
     return SimpleNamespace(grid=lattice, logits=logits, similarity={}, notices=())
 
 
