@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
@@ -46,6 +46,12 @@ class FindingList(QTableWidget):
             for column, text in enumerate(cells(row)):
                 self.setItem(at, column, _item(text, row, column))
         self._uids = [row.finding.tracking_uid for row in rows]
+        self.blockSignals(False)
+        self.mark(session)
+
+    def mark(self, session: Session | None) -> None:
+        """Mark the row of the selected finding."""
+        self.blockSignals(True)
         if session is not None and session.selected in self._uids:
             self.selectRow(self._uids.index(session.selected))
         else:
@@ -69,12 +75,13 @@ def cells(row: Reviewed) -> tuple[str, ...]:
     return STATE_SIGNS[row.state], number, score, diameter, where, ", ".join(looks)
 
 
-def tooltip(row: Reviewed) -> str:
-    """Everything about one finding, for the pointer that rests on it."""
+def tooltip(row: Reviewed, *, least: float = 0.0) -> str:
+    """Everything about one finding, for the pointer that rests on it; attributes from a score of `least`."""
     finding = row.finding
     lines = ["LPS ({:.1f}, {:.1f}, {:.1f}) mm".format(*finding.centre_mm)]
     lines += [f"{finding.mean_hu:.0f} HU on average"] if finding.mean_hu is not None else []
-    lines += [f"{name} {value:.2f}" for name, value in sorted(finding.attributes.items(), key=lambda pair: -pair[1])]
+    looks = sorted(finding.attributes.items(), key=lambda pair: -pair[1])
+    lines += [f"{name} {value:.2f}" for name, value in looks if value >= least]
     lines += [f"doubt: {note}" for note in finding.notes]
     lines += [f"{row.state} by {row.reviewer} at {row.time}"] if row.reviewer else ["AI, not reviewed"]
     lines += [f"comment: {row.comment}"] if row.comment else []

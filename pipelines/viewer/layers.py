@@ -26,18 +26,19 @@ NAMES: Final[dict[str, str]] = {
     "similarity": "similarity to the prompt",
     "grad_cam": "Grad-CAM (why the AI looks here)",
     "nodules": "nodules (AI outline)",
+    "segmentation": "segmentation (DICOM SEG)",
     "findings": "findings",
     "crosshair": "crosshair",
 }
 
 #: Roles that the AI drew.
-AI_ROLES: Final = ("lungs", "similarity", "grad_cam", "nodules", "findings")
+AI_ROLES: Final = ("lungs", "similarity", "grad_cam", "nodules", "segmentation", "findings")
 
 #: Of these, what is hidden until the reader asks for it in the layer list.
 HIDDEN_ROLES: Final = ("lungs", "similarity")
 
 STATE_COLOURS: Final = {"undecided": "#ffb000", "accepted": "#2fd08a", "rejected": "#9aa0a6"}
-LABEL_COLOURS: Final = {"lungs": "#26a69a", "nodules": "#40c4ff"}
+LABEL_COLOURS: Final = {"lungs": "#26a69a", "nodules": "#40c4ff", "segmentation": "#ff80ab"}
 STATE_SIGNS: Final = {"undecided": "?", "accepted": "✓", "rejected": "✗"}
 
 #: A ring is this much wider than its nodule, so that it never covers the edge.
@@ -80,13 +81,13 @@ def ct_layer(session: Session) -> LayerData:
 
 def result_layers(session: Session) -> list[LayerData]:
     """The maps, masks and rings of the session's result; nothing where there is no result."""
-    layers = [_layer(session, role) for role in ("lungs", "similarity", "grad_cam", "nodules") if role in session.maps]
+    layers = [_layer(session, role) for role in AI_ROLES[:-1] if role in session.maps]
     return [*layers, findings_layer(session)] if session.report is not None else layers
 
 
 def _layer(session: Session, role: str) -> LayerData:
     array = session.maps[role]
-    if role in ("lungs", "nodules"):
+    if role in LABEL_COLOURS:
         colour = {None: LABEL_COLOURS[role], 0: "transparent"}
         options = _options(session, role) | {"opacity": 0.8, "visible": role not in HIDDEN_ROLES, "colormap": colour}
         return array, options, "labels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QPointF, QRectF, Qt
@@ -132,6 +133,10 @@ class PlaneView(QWidget):
             self.session.go_to((point[0], point[1], point[2]))
 
 
+def _nothing() -> None:
+    """What ends no subscription."""
+
+
 class OtherPlanes(QWidget):
     """Two `PlaneView`s: the planes that the viewer does not show."""
 
@@ -139,7 +144,7 @@ class OtherPlanes(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.session: Session | None = None
-        self._unsubscribe = lambda: None
+        self._unsubscribe: Callable[[], None] = _nothing
         self.views = {name: PlaneView(plane) for name, plane in PLANES.items()}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -160,7 +165,7 @@ class OtherPlanes(QWidget):
             return
         self._unsubscribe()
         self.session = session
-        self._unsubscribe = session.subscribe(self._on_change) if session is not None else lambda: None
+        self._unsubscribe = session.subscribe(self._on_change) if session is not None else _nothing
         for view in self.views.values():
             view.session = session
             view.update()

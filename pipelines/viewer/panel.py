@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMessageBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QMessageBox
 
 from imaging.errors import ImagingError
 from pipelines.viewer.cockpit import Cockpit
-from pipelines.viewer.find_nodules import FindNodules, keep
-from pipelines.viewer.finding_list import FindingList
-from pipelines.viewer.keys import KEYS
+from pipelines.viewer.find_nodules import keep
 from pipelines.viewer.opening import own_folder
+from pipelines.viewer.panel_look import PanelLook
 from pipelines.viewer.results import show_result
 from pipelines.viewer.session import Session
 
@@ -22,17 +20,8 @@ if TYPE_CHECKING:
 
     from imaging.outputs.case import CaseResult
 
-#: The buttons: text and the action of `KEYS`.
-BUTTONS = (
-    ("Accept", "accept"),
-    ("Reject", "reject"),
-    ("Move", "edit_centre"),
-    ("Add", "add_missed"),
-    ("Undo", "undo"),
-)
 
-
-class ReadingPanel(QWidget):
+class ReadingPanel(PanelLook):
     """Docked beside the picture; it takes up every CT that nodulus opens in its viewer."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -49,63 +38,15 @@ class ReadingPanel(QWidget):
         self._show()
 
     # --- what it looks like -----------------------------------------------------------------------------------------
-    def _build(self) -> None:
-        self.banner = QLabel()
-        self.banner.setWordWrap(True)
-        self.banner.setStyleSheet("font-weight: bold; padding: 4px;")
-        self.findings = FindingList()
-        self.findings.chosen.connect(lambda uid: self.session and self.session.select(uid))
-        self.details = QLabel()
-        self.details.setWordWrap(True)
-        self.comment = QLineEdit()
-        self.comment.setPlaceholderText("comment on the selected finding, Enter saves it")
-        self.comment.returnPressed.connect(self._save_comment)
-        self.reviewer = QLineEdit()
-        self.reviewer.setPlaceholderText("your name, signed to each decision")
-        self.reviewer.editingFinished.connect(self._set_reviewer)
-        self.find = FindNodules(self._volume, self._on_result, self.tell)
-        self.notices = QLabel()
-        self.notices.setWordWrap(True)
-        self.notices.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        self.message.setStyleSheet("color: #ff8a65;")
-        self.export = QPushButton("Export the review …")
-        self.export.clicked.connect(self._export)
-        layout = QVBoxLayout(self)
-        for widget in (self.find, self.banner, self.findings, self._buttons(), self.comment, self.details):
-            layout.addWidget(widget)
-        for widget in (self.reviewer, self.export, self.message, self.notices):
-            layout.addWidget(widget)
-        layout.addStretch(1)
-
-    def _buttons(self) -> QWidget:
-        row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        self.buttons: dict[str, QPushButton] = {}
-        hints = {key.action: f"{key.meaning} ({key.key})" for key in KEYS}
-        for text, action in BUTTONS:
-            button = self.buttons[action] = QPushButton(text)
-            button.setToolTip(hints[action])
-            button.clicked.connect(lambda _=False, name=action: self._do(name))
-            layout.addWidget(button)
-        return row
-
-    def _bind_keys(self) -> None:
-        """The keys work while the panel has the focus too; a text field keeps its letters (Qt asks it first)."""
-        for row in KEYS:
-            shortcut = QShortcut(QKeySequence(row.key), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda name=row.action: self._do(name))
-
-    def _show(self, _: str = "") -> None:
+    def _show(self, change: str = "") -> None:
         session = self.session
         self.banner.setText(session.banner if session else "Open a CT: drop a folder, a zip or a file on the picture.")
         waiting = session is None or session.report is None or session.undecided or not session.findings
         self.banner.setStyleSheet(f"font-weight: bold; padding: 4px; color: {'#ffb000' if waiting else '#2fd08a'};")
-        self.findings.show_session(session)
+        if change == "selection":
+            self.findings.mark(session)
+        else:
+            self.findings.show_session(session)
         row = session.current if session else None
         self.details.setText("" if row is None else details(row))
         self.comment.setText("" if row is None else row.comment)
@@ -158,7 +99,7 @@ class ReadingPanel(QWidget):
 
     def _on_change(self, change: str) -> None:
         if change in ("findings", "selection", "maps"):
-            self._show()
+            self._show(change)
 
     def _on_inserted(self, event: Any) -> None:
         self._take(event.value)
@@ -179,8 +120,13 @@ class ReadingPanel(QWidget):
     def _save_comment(self) -> None:
         if self.session is not None and self.session.current is not None:
             text = self.comment.text()
-            self._try(lambda: self.session.decide("comment", text=text))  # type: ignore[union-attr]
+            session = self.session
+            self._try(lambda: session.decide("comment", text=text))
             self.findings.setFocus()
+
+    def _choose(self, tracking_uid: str) -> None:
+        if self.session is not None:
+            self.session.select(tracking_uid)
 
     def _set_reviewer(self) -> None:
         if self.session is not None:
@@ -236,4 +182,4 @@ def details(row: Any) -> str:
     """The selected finding in words."""
     from pipelines.viewer.finding_list import tooltip
 
-    return tooltip(row)
+    return tooltip(row, least=0.5)

@@ -21,11 +21,11 @@ def picture(session: Session, plane: Plane) -> npt.NDArray[np.uint8]:
     grey = np.clip((ct - (centre - width / 2)) * (255.0 / width), 0, 255)
     if session.inverted:
         grey = 255.0 - grey
-    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    rgb = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)
     if session.ai_shown:
         _lay_heat(rgb, session, plane)
         _draw_outlines(rgb, session, plane)
-    return np.ascontiguousarray(rgb.astype(np.uint8))
+    return rgb
 
 
 def _cut(session: Session, array: npt.NDArray[Any], plane: Plane) -> npt.NDArray[Any]:
@@ -36,10 +36,13 @@ def _lay_heat(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
     if "grad_cam" not in session.maps or session.opacity == 0:
         return
     heat = np.nan_to_num(_cut(session, session.maps["grad_cam"], plane)) / session.highest("grad_cam")
-    colours = _inferno()[np.clip(heat * 255, 0, 255).astype(np.uint8)]
-    alpha = (np.clip(heat * 2.5, 0, 1) * session.opacity)[..., None]
-    rgb *= 1 - alpha
-    rgb += alpha * colours
+    hot = heat > 0.01
+    if not hot.any():
+        return
+    values = heat[hot]
+    colours = _inferno()[np.clip(values * 255, 0, 255).astype(np.uint8)]
+    alpha = (np.clip(values * 2.5, 0, 1) * session.opacity)[:, None]
+    rgb[hot] = rgb[hot] * (1 - alpha) + alpha * colours
 
 
 def _draw_outlines(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
@@ -65,7 +68,7 @@ def _inferno() -> npt.NDArray[np.float32]:
 
 def rings_in_plane(session: Session, plane: Plane) -> list[tuple[float, float, float, str, str]]:
     """(row, column, radius in mm, state, text) of each finding whose ball the plane cuts."""
-    rings = []
+    rings: list[tuple[float, float, float, str, str]] = []
     through = 2 - plane.order[0]
     for row in session.findings:
         radius = ((row.finding.diameter_mm or 6.0) + 6.0) / 2

@@ -86,7 +86,8 @@ def cut(
     picture = block[0] if stop - first == 1 else block.max(axis=0)
     if plane.orientation[1] == "up":
         picture = picture[::-1]
-    return picture if plane.orientation[2] == "right" else picture[:, ::-1]
+    shown: npt.NDArray[Any] = picture if plane.orientation[2] == "right" else picture[:, ::-1]
+    return shown
 
 
 def to_picture(grid: Grid, plane: Plane, point_mm: Point) -> tuple[float, float]:

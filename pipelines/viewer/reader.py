@@ -51,4 +51,5 @@ def read(path: str | list[str]) -> list[LayerData]:
     """
     from pipelines.viewer import window
 
-    return window.read_into_window(Path(path[0] if isinstance(path, list) else path), layer_data)
+    data: list[LayerData] = window.read_into_window(Path(path[0] if isinstance(path, list) else path), layer_data)
+    return data

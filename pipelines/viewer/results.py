@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.errors import InputError
-from imaging.findings import Report
+from imaging.findings import OperatingPoint, Report
 from imaging.geometry import Grid
+from imaging.provenance import Provenance
 
 if TYPE_CHECKING:
     from imaging.outputs.case import CaseResult
@@ -85,3 +86,34 @@ def show_result(session: Session, result: CaseResult, *, folder: Path | None = N
     if result.similarity is not None:
         maps["similarity"] = (result.similarity, grid)
     session.set_result(result.report, maps, folder=folder)
+
+
+def show_outside(session: Session, path: Path, *, folder: Path) -> None:
+    """Lay a DICOM segmentation over the CT, or take the findings of a structured report, of this or another product.
+
+    Args:
+        folder: where decisions on the findings of a report are kept.
+
+    Raises:
+        InputError: ``result.unreadable``; ``result.other_series`` if it refers to another CT.
+    """
+    from imaging.io.dicom_results import read_outside_result
+
+    outside = read_outside_result(path)
+    if outside.series and session.volume.seriesuid not in outside.series:
+        message = f"it refers to series {', '.join(outside.series)}, the CT is {session.volume.seriesuid}"
+        raise InputError("result.other_series", message, where=path)
+    if outside.labels is not None and outside.grid is not None:
+        session.add_map("segmentation", outside.labels, outside.grid)
+        return
+    report = Report(
+        seriesuid=session.volume.seriesuid,
+        study_instance_uid=None,
+        study_date=None,
+        findings=outside.findings,
+        notices=(),
+        operating_point=OperatingPoint(0.0, None, "not said in the report"),
+        provenance=Provenance(outside.by, None, outside.by, ""),
+        grid=session.volume.grid.to_json(),
+    )
+    session.set_result(report, {}, folder=folder)

@@ -40,7 +40,8 @@ class SeriesChooser(QDialog):
     def chosen(self) -> SeriesInfo | None:
         """The selected series."""
         item = self.rows.currentItem()
-        return None if item is None else item.data(Qt.ItemDataRole.UserRole)
+        info: SeriesInfo | None = None if item is None else item.data(Qt.ItemDataRole.UserRole)
+        return info
 
 
 def describe(info: SeriesInfo) -> str:

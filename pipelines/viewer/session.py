@@ -6,7 +6,7 @@ Every widget shows this model and calls its methods; none holds state of its own
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,12 @@ from imaging.errors import Notice
 from imaging.findings import Point, Report
 from imaging.geometry import Grid, Volume
 from imaging.geometry.upright import upright_array, upright_volume
-from imaging.preprocessing.windows import WINDOWS
 from pipelines.viewer.planes import Plane
 from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, replay
-
-SLABS_MM = (0.0, 5.0, 10.0, 15.0)
-OPACITIES = (0.25, 0.5, 0.8, 0.0)
+from pipelines.viewer.viewing import Viewing
 
 
-class Session:
+class Session(Viewing):
     """The state of one reading session; `subscribe` tells what changed.
 
     What changes is named by a word: ``point``, ``selection``, ``findings``, ``window``, ``slab``,
@@ -38,6 +35,7 @@ class Session:
     """
 
     def __init__(self, volume: Volume, *, reviewer: str = "", source: Path | None = None) -> None:
+        super().__init__()
         self.volume = volume
         self.source = source
         self.shown = upright_volume(volume)
@@ -49,13 +47,7 @@ class Session:
         self.findings: tuple[Reviewed, ...] = ()
         self.selected: str | None = None
         self.point_mm: Point = self.grid.centre_mm
-        self.window: tuple[float, float] = WINDOWS["lung"]
-        self.inverted = False
-        self.slab_mm = 0.0
-        self.opacity = 0.5
-        self.ai_shown = True
         self._highest: dict[str, float] = {}
-        self._listeners: list[Callable[[str], None]] = []
 
     @property
     def grid(self) -> Grid:
@@ -67,16 +59,6 @@ class Session:
         """Every repair and doubt of the input and of the result, each once."""
         said = self.shown.warnings + (self.report.notices if self.report else ()) + self.log.notices
         return tuple(dict.fromkeys(said))
-
-    def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        """Call `listener` with the word for each change; returns what ends the subscription."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
-
-    def _tell(self, *changes: str) -> None:
-        for change in changes:
-            for listener in tuple(self._listeners):
-                listener(change)
 
     # --- the result -------------------------------------------------------------------------------------------------
     def set_result(
@@ -94,6 +76,11 @@ class Session:
         self.selected = None
         self._replay()
         self._tell("maps", "findings", "selection")
+
+    def add_map(self, role: str, array: npt.NDArray[Any], grid: Grid) -> None:
+        """Lay one more array over the CT; the result stays."""
+        self.maps[role] = self._on_shown_grid(array, grid)
+        self._tell("maps")
 
     def _on_shown_grid(self, array: npt.NDArray[Any], grid: Grid) -> npt.NDArray[Any]:
         from imaging.geometry.resample import resample_array
@@ -155,37 +142,6 @@ class Session:
             return f"outside · {place}".replace("-", "−")
         value = float(self.shown.array[tuple(index)])
         return f"{'HU' if self.shown.is_hu else 'value'} {value:.0f} · {where}".replace("-", "−")
-
-    # --- how it is shown --------------------------------------------------------------------------------------------
-    def set_window(self, centre_hu: float, width_hu: float) -> None:
-        """Set the grey window; a width under 1 HU is taken as 1."""
-        self.window = (float(centre_hu), max(1.0, float(width_hu)))
-        self._tell("window")
-
-    @property
-    def window_name(self) -> str:
-        """The preset in use, or nothing."""
-        return next((name for name, window in WINDOWS.items() if tuple(window) == self.window), "")
-
-    def invert(self) -> None:
-        """Turn black into white and back."""
-        self.inverted = not self.inverted
-        self._tell("window")
-
-    def next_slab(self) -> None:
-        """Go through the slab thicknesses."""
-        self.slab_mm = SLABS_MM[(SLABS_MM.index(self.slab_mm) + 1) % len(SLABS_MM)]
-        self._tell("slab")
-
-    def next_opacity(self) -> None:
-        """Go through the opacities of the heat maps."""
-        self.opacity = OPACITIES[(OPACITIES.index(self.opacity) + 1) % len(OPACITIES)]
-        self._tell("opacity")
-
-    def toggle_ai(self) -> None:
-        """Hide what the AI drew, or show it again."""
-        self.ai_shown = not self.ai_shown
-        self._tell("ai")
 
     def highest(self, role: str) -> float:
         """The largest value of a map, never 0; looked up once."""

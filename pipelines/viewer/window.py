@@ -8,9 +8,11 @@ from typing import Any
 
 from imaging.errors import InputError
 from imaging.io import SeriesInfo
+from imaging.io.dicom_results import is_outside_result
+from imaging.provenance import file_sha256
 from pipelines.viewer.layers import LayerData
-from pipelines.viewer.opening import open_session, usable_series
-from pipelines.viewer.results import is_result_folder, show_folder
+from pipelines.viewer.opening import open_session, own_folder, usable_series
+from pipelines.viewer.results import is_result_folder, show_folder, show_outside
 from pipelines.viewer.session import Session
 
 Choose = Callable[[list[SeriesInfo], list[SeriesInfo]], SeriesInfo | None]
@@ -91,6 +93,10 @@ def read_into_window(
         if panel is None or panel.cockpit is None:
             raise InputError("result.no_ct", "no CT is open that this result could lie over", where=path)
         show_folder(panel.cockpit.session, path)
+        return [(None,)]
+    if path.is_file() and panel is not None and panel.cockpit is not None and is_outside_result(path):
+        session = panel.cockpit.session
+        show_outside(session, path, folder=own_folder(session.volume.seriesuid) / f"report-{file_sha256(path)[:12]}")
         return [(None,)]
     return as_layers(open_chosen(path, choose or (_ask if panel is not None else None)))
 

@@ -77,8 +77,8 @@ def _study(folder: Path, row: dict[str, str]) -> Study:
 
 def in_order(studies: Sequence[Study], order: Order) -> list[Study]:
     """Studies by score or by undecided findings, most first, those without a result last; or by name."""
-    keys = {
-        "score": lambda s: (bool(s.refusal), -s.score),
-        "undecided": lambda s: (bool(s.refusal), -s.undecided, -s.score),
-    }
-    return sorted(studies, key=lambda study: (*keys.get(order, lambda _: ())(study), study.name))
+    if order == "score":
+        return sorted(studies, key=lambda s: (bool(s.refusal), -s.score, s.name))
+    if order == "undecided":
+        return sorted(studies, key=lambda s: (bool(s.refusal), -s.undecided, -s.score, s.name))
+    return sorted(studies, key=lambda s: s.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,16 @@ from imaging.findings import Finding, OperatingPoint, Report
 from imaging.geometry import Grid, Volume
 from imaging.geometry.volume import Origin
 from imaging.provenance import Provenance
+from pipelines.viewer.review import FILE_NAME
+
+
+def pytest_runtest_setup(item):
+    """Without a display Qt ends the whole process; skip instead, or fail where everything has to be there."""
+    if item.get_closest_marker("gui") and not any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY")):
+        if os.environ.get("NODULUS_REQUIRE_ALL"):
+            pytest.fail("there is no display (run under xvfb-run), and NODULUS_REQUIRE_ALL is set")
+        pytest.skip("there is no display; run under xvfb-run")
+
 
 SERIES = "1.2.826.0.1.3680043.8.498.1"
 
@@ -96,3 +108,94 @@ def session(volume, tmp_path: Path):
     maps = {"nodules": (nodule_labels(grid), grid), "grad_cam": (a_map(grid), grid), "similarity": (a_map(grid), grid)}
     session.set_result(a_report(), maps, folder=tmp_path / "result")
     return session
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """Decisions and results of these tests go to a folder of their own."""
+    monkeypatch.setenv("NODULUS_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def open_window():
+    """One window for most tests, because making one takes seconds; each test opens a session of its own in it."""
+    import napari
+
+    viewer = napari.Viewer(show=True)
+    yield viewer
+    viewer.close()
+
+
+@pytest.fixture
+def desk(require_tool, qapp, open_window, session, qtbot):
+    """The window with a fresh session in it, and hands: keys and mouse on the picture."""
+    desk = Desk(open_window, session, qtbot)
+    yield desk
+    desk.panel.leave()
+
+
+@pytest.fixture
+def own_desk(make_napari_viewer_proxy, qtbot):
+    """A window of this test alone, which forbids napari's private names and tells what leaks."""
+    return lambda session: Desk(make_napari_viewer_proxy(show=True), session, qtbot)
+
+
+class Desk:
+    """The reader's hands and eyes; the picture's widget is found as any Qt widget, without napari's private names."""
+
+    def __init__(self, viewer, session, qtbot):
+        from pipelines.viewer.window import show
+
+        self.viewer, self.session, self.qtbot = viewer, session, qtbot
+        self.panel = show(viewer, session)
+        viewer.window.resize(1200, 800)
+        self.settle()
+        viewer.reset_view()
+        self.settle()
+
+    @property
+    def cockpit(self):
+        return self.panel.cockpit
+
+    @property
+    def canvas(self):
+        from qtpy.QtWidgets import QWidget
+
+        widgets = self.panel.window().centralWidget().findChildren(QWidget)
+        return next(w for w in widgets if type(w).__name__ == "CanvasBackendDesktop")
+
+    @property
+    def planes(self):
+        from pipelines.viewer.ortho import OtherPlanes
+
+        return next(w for w in self.viewer.window.dock_widgets.values() if isinstance(w, OtherPlanes))
+
+    def settle(self):
+        from qtpy.QtWidgets import QApplication
+
+        for _ in range(3):
+            QApplication.processEvents()
+
+    def press(self, key):
+        from qtpy.QtCore import Qt
+
+        self.canvas.setFocus()
+        self.qtbot.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key}"))
+        self.settle()
+
+    def seen(self):
+        """The picture as (rows, columns) of grey, without what lies on the CT."""
+        for layer in self.viewer.layers:
+            layer.visible = layer.metadata.get("nodulus") == "ct"
+        for overlay in self.viewer.canvas.overlays.values():
+            overlay.visible = False
+        self.settle()
+        return self.viewer.screenshot(canvas_only=True, flash=False)[..., :3].mean(axis=-1)
+
+    def letters(self):
+        table = self.viewer.canvas.overlays
+        return {edge: table[f"nodulus_{edge}"].text for edge in ("left", "right", "top", "bottom")}
+
+    def lines(self):
+        path = self.session.folder / FILE_NAME
+        return [json.loads(line)["action"] for line in path.read_text().splitlines()] if path.exists() else []

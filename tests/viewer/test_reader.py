@@ -14,11 +14,6 @@ from pipelines.viewer.results import show_result
 from pipelines.viewer.session import Session
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("NODULUS_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture
 def dicom_folder(tmp_path, volume):
     write_series(volume, tmp_path / "dicom", rng=np.random.default_rng(1))
@@ -147,3 +142,27 @@ def test_layers_do_not_copy_the_volume(volume):
     array, _, kind = ct_layer(Session(volume))
     assert kind == "image"
     assert np.shares_memory(array, volume.array)
+
+
+def test_a_segmentation_and_a_report_are_laid_over_the_ct(dicom_folder, session, tmp_path):
+    from dataclasses import replace
+
+    from imaging.outputs import write_case
+    from pipelines.viewer.results import show_outside
+
+    ct = open_session(dicom_folder, reviewer="A")
+    report = replace(session.report, seriesuid=ct.volume.seriesuid)
+    case = replace(a_case(ct.volume, report), nodules=session.maps["nodules"])
+    write_case(case, tmp_path / "result", formats=("sr", "seg"))
+    show_outside(ct, tmp_path / "result" / "seg.dcm", folder=tmp_path / "kept")
+    assert ct.report is None
+    np.testing.assert_array_equal(ct.maps["segmentation"] > 0, session.maps["nodules"] > 0)
+    show_outside(ct, tmp_path / "result" / "sr.dcm", folder=tmp_path / "kept")
+    for row, expected in zip(ct.findings, report.findings, strict=True):
+        np.testing.assert_allclose(row.finding.centre_mm, expected.centre_mm, atol=0.01)
+    ct.step(1)
+    ct.decide("accept")
+    assert (tmp_path / "kept" / "review.jsonl").is_file()
+    other = Session(session.volume)
+    with pytest.raises(InputError, match=r"result\.other_series"):
+        show_outside(other, tmp_path / "result" / "sr.dcm", folder=tmp_path / "kept")

@@ -1,0 +1,63 @@
+"""How a session is shown, and who is told when something changes. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from imaging.preprocessing.windows import WINDOWS
+
+SLABS_MM: Final = (0.0, 5.0, 10.0, 15.0)
+OPACITIES: Final = (0.25, 0.5, 0.8, 0.0)
+
+
+class Viewing:
+    """Window, inversion, slab, opacity, and whether the AI's drawings are shown; the base of `Session`."""
+
+    def __init__(self) -> None:
+        self.window: tuple[float, float] = WINDOWS["lung"]
+        self.inverted = False
+        self.slab_mm = 0.0
+        self.opacity = 0.5
+        self.ai_shown = True
+        self._listeners: list[Callable[[str], None]] = []
+
+    def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call `listener` with the word for each change; returns what ends the subscription."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def _tell(self, *changes: str) -> None:
+        for change in changes:
+            for listener in tuple(self._listeners):
+                listener(change)
+
+    def set_window(self, centre_hu: float, width_hu: float) -> None:
+        """Set the grey window; a width under 1 HU is taken as 1."""
+        self.window = (float(centre_hu), max(1.0, float(width_hu)))
+        self._tell("window")
+
+    @property
+    def window_name(self) -> str:
+        """The preset in use, or nothing."""
+        return next((name for name, window in WINDOWS.items() if tuple(window) == self.window), "")
+
+    def invert(self) -> None:
+        """Turn black into white and back."""
+        self.inverted = not self.inverted
+        self._tell("window")
+
+    def next_slab(self) -> None:
+        """Go through the slab thicknesses."""
+        self.slab_mm = SLABS_MM[(SLABS_MM.index(self.slab_mm) + 1) % len(SLABS_MM)]
+        self._tell("slab")
+
+    def next_opacity(self) -> None:
+        """Go through the opacities of the heat maps."""
+        self.opacity = OPACITIES[(OPACITIES.index(self.opacity) + 1) % len(OPACITIES)]
+        self._tell("opacity")
+
+    def toggle_ai(self) -> None:
+        """Hide what the AI drew, or show it again."""
+        self.ai_shown = not self.ai_shown
+        self._tell("ai")
