@@ -19,7 +19,7 @@ from imaging.geometry import Volume
 from imaging.io import SeriesInfo, list_series, read_volume
 from imaging.provenance import Provenance, creation_time, library_versions, software_version
 from pipelines.progress import OnStage, part_of
-from pipelines.result_folder import result_folder
+from pipelines.result_folder import result_folder, without_results
 from pipelines.series_choice import Choice, choose_series, rejected
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def read_chosen(
     Raises:
         InputError: nothing usable, several patients, values that are not HU, or no lungs in any of them.
     """
-    choice = choose_series(list_series(path), series=series, study=study, where=path)
+    choice = choose_series(without_results(path, list_series(path)), series=series, study=study, where=path)
     best: tuple[SeriesInfo, Volume | None, Lungs] | None = None
     losers: list[RejectedSeries] = []
     refusal: InputError | None = None

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imaging.errors import UsageError
 from imaging.io.atomic import TEMPORARY_PREFIX, atomic_folder, output_error
 from imaging.outputs.registry import WRITERS
+
+if TYPE_CHECKING:
+    from imaging.io import SeriesInfo
 
 #: Written last and removed first: a folder with it holds a complete result.
 MARK_OF_A_RESULT = "report.json"
@@ -21,6 +25,17 @@ def result_files(folder: Path) -> set[Path]:
     """The files in `folder` that a writer of `imaging.outputs.registry` has written."""
     names = {name for row in WRITERS.values() for name in row.files}
     return {path for path in folder.iterdir() if path.name in names} if folder.is_dir() else set()
+
+
+def without_results(path: str | Path, infos: Iterable[SeriesInfo]) -> list[SeriesInfo]:
+    """The series of a path without those that an earlier run wrote: maps and DICOM objects beside a report."""
+    root = Path(path)
+    names = {name for row in WRITERS.values() for name in row.files}
+
+    def written(file: str) -> bool:
+        return Path(file).name in names and (root / file).with_name(MARK_OF_A_RESULT).is_file()
+
+    return [info for info in infos if not (root.is_dir() and info.files and all(map(written, info.files)))]
 
 
 @contextmanager

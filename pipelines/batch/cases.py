@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from imaging.errors import ImagingError, InputError, UsageError
 from imaging.io import SeriesInfo, list_series
+from pipelines.result_folder import without_results
 
 #: The rule in words, for docs/cli.md.
 RULE: Final = (
@@ -97,7 +98,7 @@ def _files(path: Path) -> list[Path]:
 def _cases_of(path: Path, name: str) -> list[Case]:
     """One case for each study with a CT; one for the whole where there is no choice to make."""
     try:
-        infos = list_series(path)
+        infos = without_results(path, list_series(path))
     except ImagingError as error:
         return [Case(name, path, refusal=error.to_json())]
     studies = _studies(infos)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imaging.errors import UsageError
-from pipelines.result_folder import result_folder
+from pipelines.result_folder import result_folder, without_results
 
 
 def _write(folder: Path, **files: str) -> None:
@@ -77,6 +77,16 @@ def test_other_files_in_the_folder_stay_and_stale_results_go(tmp_path: Path):
     with result_folder(tmp_path, overwrite=True) as unfinished:
         _write(unfinished, report_json="new", findings_csv="new")
     assert _content(tmp_path) == {"notes.txt": "mine", "report.json": "new", "findings.csv": "new"}
+
+
+def test_what_an_earlier_run_wrote_is_no_series(tmp_path: Path, info):
+    for name in ("out/report.json", "other/nodules.nii.gz"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    ct, maps = info("ct", files=("1.dcm", "2.dcm")), info("maps", files=("out/nodules.nii.gz",))
+    foreign, nameless = info("foreign", files=("other/nodules.nii.gz",)), info("nameless", files=())
+    assert without_results(tmp_path, [ct, maps, foreign, nameless]) == [ct, foreign, nameless]
+    assert without_results(tmp_path / "ct.zip", [maps]) == [maps]
 
 
 def test_a_failure_in_a_new_folder_leaves_nothing(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -90,6 +91,14 @@ def test_the_command_on_a_zip_and_on_nifti(forms: Path, findings, tmp_path: Path
     assert {"sr.dcm", "seg.dcm", "report.html", "findings.csv"} <= set(result["files"])
     scores = [finding["score"] for finding in result["report"]["findings"]]
     assert scores == pytest.approx([finding.score for finding in findings["dicom"]], abs=1e-4)
+    copy = tmp_path / "own"
+    shutil.copytree(forms / "dicom", copy)
+    shutil.copytree(tmp_path / "a", copy / "result")
+    listed = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli.main", "inspect", str(copy), "--json"], capture_output=True, text=True
+    )
+    assert listed.returncode == 0
+    assert [info["modality"] for info in json.loads(listed.stdout)["series"]] == ["CT"]
     refused = subprocess.run(
         [*command, str(forms / "nifti.nii.gz"), "-o", str(tmp_path / "b"), *options], capture_output=True, text=True
     )

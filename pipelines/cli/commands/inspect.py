@@ -24,9 +24,10 @@ def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice())
     """
     from imaging.io import list_series
     from pipelines.exit_codes import Exit, exit_code_of
+    from pipelines.result_folder import without_results
     from pipelines.series_choice import choose_series
 
-    infos = list_series(path)
+    infos = without_results(path, list_series(path))
     result: dict[str, Any] = {"path": str(path), "series": [info.to_json() for info in infos], "chosen": None}
     code = Exit.OK
     try:
