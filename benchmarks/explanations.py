@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.results_table import Made, markdown_table, publish
+from benchmarks.lidc_data import FROZEN
+from benchmarks.results_table import Made, markdown_table, replace_section, section
 from benchmarks.scorers import Window
 from benchmarks.windows import WindowSet
 from imaging.explanation.faithfulness import deletion_test, randomization_test
@@ -119,6 +120,18 @@ def main() -> None:
     for row in rows(model, held):
         table.append(row + [""] * (len(HEAD) - len(row)))
         print("  ".join(f"{cell:>24}" if n == 0 else f"{cell:>7}" for n, cell in enumerate(table[-1])), flush=True)
+    if options.no_write:
+        return
+    made = Made(
+        command=f"python -m benchmarks.explanations --nodules {options.nodules}",
+        seed=SEED,
+        weights_name=model.name,
+        weights_sha256=model.sha256,
+        data="windows_val.csv",
+        data_sha256=FROZEN["windows_val.csv"],
+    )
+    body = f"{len(held.x)} windows of `val`, one a nodule.\n\n{markdown_table(HEAD, table)}"
+    replace_section("explanations", section("Heat maps: block and method", body, made))
 
 
 if __name__ == "__main__":
