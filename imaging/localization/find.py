@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from imaging.preprocessing.lungs import Lungs
 
 Progress = Callable[[int, int], None]
+#: Logits of LPS points with the diameters of their lesions.
+Rescore = Callable[["LoadedModel", Volume, Sequence[Point], Sequence[float | None]], Sequence[float]]
 #: Names and scores of attributes for windows around LPS points.
 Describe = Callable[["LoadedModel", Volume, Sequence[Point]], Sequence[Mapping[str, float]]]
 
+#: Lesions that get a second look, however few findings are wanted.
+CANDIDATES = 48
 #: So many peaks are looked at for each finding wanted: a large mass can light up in a dozen places.
 PEAKS_A_FINDING = 12
 
@@ -57,6 +61,7 @@ def find_findings(
     threshold: float | None = None,
     max_findings: int = 20,
     describe: Describe | None = None,
+    rescore: Rescore | None = None,
     on_progress: Progress | None = None,
 ) -> Localization:
     """Findings of a CT, one a lesion, sorted by score.
@@ -69,13 +74,17 @@ def find_findings(
         threshold: least calibrated score; by default the model's operating point.
         max_findings: at most 255, the range of the label array.
         describe: attribute scores for places; by default the model's text tower.
+        rescore: logits of places; by default windows right around them (`imaging.models.scoring.score_places`).
         on_progress: called as (peaks done, peaks).
     """
     least = model.operating_point.threshold if threshold is None else threshold
     most = min(max_findings, 255)
-    strongest = find_peaks(token_map, limit=PEAKS_A_FINDING * most)
-    above = sum(model.calibrate(p.logit) >= least for p in strongest)
-    places = outline_peaks(volume, lungs, token_map, strongest, above=above, most=most, on_progress=on_progress)
+    looked_at = max(CANDIDATES, most)
+    strongest = find_peaks(token_map, limit=PEAKS_A_FINDING * looked_at)
+    above = min(len(strongest), 2 * looked_at)
+    places = outline_peaks(volume, lungs, token_map, strongest, above=above, most=looked_at, on_progress=on_progress)
+    places = [place for place in _rescored(places, model, volume, rescore) if model.calibrate(place.logit) >= least]
+    places = places[:most]
     centres = [place.centre_mm for place in places]
     sites = locate(lungs, centres)
     attributes = (describe or _text_attributes)(model, volume, centres) if centres else []
@@ -84,6 +93,22 @@ def find_findings(
         for number, (place, (side, zone), names) in enumerate(zip(places, sites, attributes, strict=True), 1)
     )
     return Localization(findings, label_array(volume.grid, places))
+
+
+def _rescored(places: Sequence[Place], model: LoadedModel, volume: Volume, rescore: Rescore | None) -> list[Place]:
+    """The places with the logits of a second look, the most suspicious first."""
+    diameters = [None if place.measured is None else place.measured.diameter_mm for place in places]
+    logits = (rescore or _window_logits)(model, volume, [place.centre_mm for place in places], diameters)
+    looked = [replace(place, logit=logit) for place, logit in zip(places, logits, strict=True)]
+    return sorted(looked, key=lambda place: (-place.logit, place.centre_mm))
+
+
+def _window_logits(
+    model: LoadedModel, volume: Volume, centres: Sequence[Point], diameters: Sequence[float | None]
+) -> Sequence[float]:
+    from imaging.models.scoring import score_places
+
+    return score_places(model, volume, centres, diameters) if centres else []
 
 
 def tracking_uid(seriesuid: str, centre_mm: Point) -> str:

@@ -31,15 +31,20 @@ THIN_MM = 0.55
 PLANE_STEP_MM = 2.0
 
 
+def window_offsets(config: VisionConfig) -> tuple[Floats, Floats, Floats]:
+    """LPS distances of a window's voxels from its centre, mm: z (slices, 1, 1), y (1, h, 1) and x (1, 1, w)."""
+    along = (np.arange(config.window_pixels) - (config.window_pixels - 1) / 2) * config.pixel_mm
+    depth = (np.arange(config.slices) - config.slices // 2) * config.slice_step_mm
+    return depth[:, None, None], along[None, :, None], along[None, None, :]
+
+
 def sample_windows(config: VisionConfig, volume: Volume, centres_mm: Sequence[Point]) -> torch.Tensor:
     """HU of the windows around LPS points, float32 (n, slices, h, w); NaN where the CT has no such slice."""
     from scipy import ndimage
 
-    half = (config.window_pixels - 1) / 2
-    along = (np.arange(config.window_pixels) - half) * config.pixel_mm
-    depth = (np.arange(config.slices) - config.slices // 2) * config.slice_step_mm
-    offsets = np.zeros((config.slices, config.window_pixels, config.window_pixels, 3))
-    offsets[..., 0], offsets[..., 1], offsets[..., 2] = along, along[:, None], depth[:, None, None]
+    z, y, x = np.broadcast_arrays(*window_offsets(config))
+    offsets = np.stack([x, y, z], axis=-1)
+    depth = z[:, 0, 0]
     windows = np.empty((len(centres_mm), *offsets.shape[:3]), np.float32)
     for window, centre in zip(windows, centres_mm, strict=True):
         index = np.moveaxis(volume.grid.to_index(offsets + np.asarray(centre)), -1, 0)
