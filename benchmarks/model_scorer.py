@@ -153,10 +153,12 @@ def pooled(token_logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def window_map(centre_mm: Point, tokens: np.ndarray[Any, Any], token_mm: float) -> TokenMap:
     """Token values (rows, columns) of one axial window as a map of one plane."""
     from imaging.models.scoring import TokenMap
+    from imaging.models.vision import TOKEN_SHIFT
 
     rows, columns = tokens.shape
     x, y, z = centre_mm
-    origin = (x - (columns - 1) / 2 * token_mm, y - (rows - 1) / 2 * token_mm, z)
+    first = [(1 - n) / 2 + TOKEN_SHIFT for n in (columns, rows)]
+    origin = (x + first[0] * token_mm, y + first[1] * token_mm, z)
     grid = Grid.from_spacing((1, rows, columns), spacing_mm=(token_mm, token_mm, token_mm), origin_mm=origin)
     return TokenMap(grid, tokens[None].astype(np.float32), {}, ())
 

@@ -141,9 +141,11 @@ def _feather(tokens: tuple[int, int]) -> Floats32:
 
 
 def _padded(values: Floats32, lattice: Grid) -> tuple[Floats32, Grid]:
-    """A rim of zeros, so that the map ends in a slope and not in a step."""
+    """A rim of zeros, so that the map ends in a slope and not in a step; tokens moved to the places they speak of."""
+    from imaging.models.vision import TOKEN_SHIFT
+
     affine = np.array(lattice.affine)
-    affine[:3, 3] = lattice.to_mm((-1, -1, -1))
+    affine[:3, 3] = lattice.to_mm((-1, -1 + TOKEN_SHIFT, -1 + TOKEN_SHIFT))
     shape = (lattice.shape[0] + 2, lattice.shape[1] + 2, lattice.shape[2] + 2)
     return np.pad(values, 1), Grid(shape, affine, lattice.frame_of_reference_uid)
 

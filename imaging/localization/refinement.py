@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Reach of the softmax over neighbouring tokens: a Gaussian of this sigma, mm.
 NEIGHBOURHOOD_MM = 2.5
 #: How far from there the peak of smoothed HU is looked for, mm.
-REACH_MM = 3.2
+REACH_MM = 2.0
 #: Sigma of the smoothing, mm: a nodule of 4 mm stands out, a vessel of 2 mm hardly.
 SMOOTH_MM = 1.2
 

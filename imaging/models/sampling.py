@@ -79,9 +79,9 @@ class ScanPlanes:
 
     @property
     def token_grid(self) -> Grid:
-        """The lattice of token centres: (plane, token row, token column) to LPS mm."""
+        """The lattice of the places tokens speak of: (plane, token row, token column) to LPS mm."""
         token_mm = self.config.token_mm
-        inset = (TOKEN_PIXELS - 1) / 2 * self.config.pixel_mm
+        inset = (TOKEN_PIXELS - 1) / 2 * self.config.pixel_mm + self.config.token_shift_mm
         step = float(self.planes[1] - self.planes[0]) * self.spacing_mm if len(self.planes) > 1 else self.spacing_mm
         x, y, z = self.first_mm
         return Grid.from_spacing(

@@ -16,6 +16,10 @@ from torch import nn
 
 #: Pixels along one side of a token.
 TOKEN_PIXELS = 4
+#: From the middle of a token's pixels to the place it speaks of, in tokens, along rows and along columns. Two strided
+#: convolutions with their padding centre token i on pixel 4 i; on validation windows the strongest token has the least
+#: bias three pixels before the middle of its own.
+TOKEN_SHIFT = -0.75
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class VisionConfig:
     def token_mm(self) -> float:
         """Side of a token in mm."""
         return TOKEN_PIXELS * self.pixel_mm
+
+    @property
+    def token_shift_mm(self) -> float:
+        """From the middle of a token's pixels to the place it speaks of, along rows and along columns; mm."""
+        return TOKEN_SHIFT * self.token_mm
 
 
 class ConvUnit(nn.Module):
