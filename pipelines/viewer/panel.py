@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QMessageBox
 from imaging.errors import ImagingError
 from pipelines.viewer.cockpit import Cockpit
 from pipelines.viewer.find_nodules import keep
+from pipelines.viewer.layers import NAMES
 from pipelines.viewer.opening import own_folder
 from pipelines.viewer.panel_look import PanelLook
 from pipelines.viewer.results import show_result
@@ -80,6 +81,7 @@ class ReadingPanel(PanelLook):
             self.cockpit = Cockpit(self.viewer, session, tell=self.tell)
         finally:
             self._adopting = False
+        self.cockpit.layer("ct").name = NAMES["ct"]  # napari numbers it while the one before is still there
         self.cockpit.on_comment = self.comment.setFocus
         self.cockpit.on_study = self._page
         self._unsubscribe = session.subscribe(self._on_change)

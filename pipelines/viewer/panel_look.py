@@ -50,7 +50,7 @@ class PanelLook(QWidget):
         self.findings = FindingList()
         self.findings.chosen.connect(self._choose)
         self.details = QLabel()
-        self.details.setWordWrap(True)
+        self.details.setMinimumWidth(1)
         self.comment = QLineEdit()
         self.comment.setPlaceholderText("comment on the selected finding, Enter saves it")
         self.comment.returnPressed.connect(self._save_comment)

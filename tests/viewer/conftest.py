@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -122,7 +123,9 @@ def open_window():
     import napari
 
     viewer = napari.Viewer(show=True)
+    gc.freeze()  # napari collects garbage with each layer that goes; what is here by now need not be looked at again
     yield viewer
+    gc.unfreeze()
     viewer.close()
 
 
