@@ -92,7 +92,7 @@ class Grid:
     @cached_property
     def inverse(self) -> Floats:
         """4 x 4: takes LPS mm to (slice, row, column)."""
-        inverse = np.linalg.inv(self.affine)
+        inverse: Floats = np.linalg.inv(self.affine).astype(np.float64)
         inverse.setflags(write=False)
         return inverse
 
@@ -126,7 +126,7 @@ class Grid:
     def contains(self, point_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Whether points lie inside the voxels (half a voxel around the outer centres included); shape (...)."""
         index = self.to_index(point_mm)
-        inside: npt.NDArray[np.bool_] = ((index >= -0.5) & (index <= np.asarray(self.shape) - 0.5)).all(axis=-1)
+        inside: npt.NDArray[np.bool_] = np.all((index >= -0.5) & (index <= np.asarray(self.shape) - 0.5), axis=-1)
         return inside
 
     def same_as(self, other: Grid, *, tolerance_mm: float = 1e-3) -> bool:

@@ -33,8 +33,8 @@ PLANE_STEP_MM = 2.0
 
 def window_offsets(config: VisionConfig) -> tuple[Floats, Floats, Floats]:
     """LPS distances of a window's voxels from its centre, mm: z (slices, 1, 1), y (1, h, 1) and x (1, 1, w)."""
-    along = (np.arange(config.window_pixels) - (config.window_pixels - 1) / 2) * config.pixel_mm
-    depth = (np.arange(config.slices) - config.slices // 2) * config.slice_step_mm
+    along = (np.arange(config.window_pixels, dtype=np.float64) - (config.window_pixels - 1) / 2) * config.pixel_mm
+    depth = (np.arange(config.slices, dtype=np.float64) - config.slices // 2) * config.slice_step_mm
     return depth[:, None, None], along[None, :, None], along[None, None, :]
 
 
@@ -124,8 +124,7 @@ def scan_planes(config: VisionConfig, volume: Volume, lungs: Lungs, *, margin_mm
     upright = upright_volume(volume)
     mask = upright_volume(Volume(lungs.mask.astype(np.float32), lungs.grid)).array > 0.5
     spacing, first_z, array = _not_too_thin(upright)
-    inside = mask.any(axis=(1, 2)).nonzero()[0]
-    rows, columns = (mask.any(axis=a).nonzero()[0] for a in ((0, 2), (0, 1)))
+    inside, rows, columns = (np.flatnonzero(mask.any(axis=a)) for a in ((1, 2), (0, 2), (0, 1)))
     # Rounded, so that a file format that stores the spacing in single precision gives the same pixels.
     row_mm, column_mm = (round(step, 6) for step in upright.grid.spacing_mm[1:])
     origin = upright.grid.to_mm((0, 0, 0))
