@@ -80,9 +80,9 @@ def ct_layer(session: Session) -> LayerData:
 
 
 def result_layers(session: Session) -> list[LayerData]:
-    """The maps, masks and rings of the session's result; nothing where there is no result."""
+    """The maps and masks of the session's result and a ring a finding; nothing where there is none."""
     layers = [_layer(session, role) for role in AI_ROLES[:-1] if role in session.maps]
-    return [*layers, findings_layer(session)] if session.report is not None else layers
+    return [*layers, findings_layer(session)] if session.findings else layers
 
 
 def _layer(session: Session, role: str) -> LayerData:

@@ -34,6 +34,8 @@ def open_session(
         show_folder(session, Path(result))
     elif is_result_folder(kept):
         show_folder(session, kept)
+    else:
+        session.keep_in(kept)
     return session
 
 

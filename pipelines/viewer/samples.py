@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from imaging.geometry.volume import Origin
 from pipelines.viewer.layers import LayerData, layer_data
-from pipelines.viewer.opening import login_name
+from pipelines.viewer.opening import login_name, own_folder
 from pipelines.viewer.session import Session
 
 #: Small enough to be made in a few seconds.
@@ -25,4 +28,7 @@ def phantom_thorax() -> list[LayerData]:
     if viewer is not None:
         dock_panel(viewer)
     volume, _ = make_thorax(rng=np.random.default_rng(SEED), shape=SHAPE, spacing_mm=SPACING_MM)
-    return layer_data(Session(volume, reviewer=login_name()))
+    origin = Origin(seriesuid=f"phantom.{SEED}", format="simulated")
+    session = Session(replace(volume, origin=origin), reviewer=login_name())
+    session.keep_in(own_folder(session.volume.seriesuid))
+    return layer_data(session)

@@ -77,6 +77,16 @@ class Session(Viewing):
         self._replay()
         self._tell("maps", "findings", "selection")
 
+    def keep_in(self, folder: Path) -> None:
+        """Keep decisions in a folder although there is no AI result: a reader can mark nodules without one.
+
+        Raises:
+            InputError: ``review.other_series`` if the folder's decisions belong to another CT.
+        """
+        self.folder, self.log = folder, ReviewLog(folder / FILE_NAME, self.volume.seriesuid)
+        self._replay()
+        self._tell("findings")
+
     def add_map(self, role: str, array: npt.NDArray[Any], grid: Grid) -> None:
         """Lay one more array over the CT; the result stays."""
         self.maps[role] = self._on_shown_grid(array, grid)

@@ -109,3 +109,14 @@ def test_a_result_folder_without_its_ct_says_so(make_napari_viewer_proxy, tmp_pa
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(InputError, match=r"result\.no_ct"):
         make_napari_viewer_proxy().open(tmp_path, plugin="nodulus")
+
+
+def test_the_sample_opens_from_the_menu_and_can_be_marked(make_napari_viewer_proxy, monkeypatch):
+    monkeypatch.setattr("pipelines.viewer.samples.SHAPE", (24, 64, 64))
+    monkeypatch.setattr("pipelines.viewer.samples.SPACING_MM", (12.0, 5.6, 5.6))
+    viewer = make_napari_viewer_proxy()
+    viewer.open_sample("nodulus", "phantom")
+    session = viewer.layers[0].metadata["session"]
+    assert viewer.layers[0].name == "CT (HU)"
+    session.add_missed()
+    assert (session.folder / "review.jsonl").is_file()

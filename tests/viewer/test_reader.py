@@ -166,3 +166,14 @@ def test_a_segmentation_and_a_report_are_laid_over_the_ct(dicom_folder, session,
     other = Session(session.volume)
     with pytest.raises(InputError, match=r"result\.other_series"):
         show_outside(other, tmp_path / "result" / "sr.dcm", folder=tmp_path / "kept")
+
+
+def test_a_reader_can_mark_nodules_before_any_ai_result(dicom_folder):
+    session = open_session(dicom_folder, reviewer="A")
+    assert session.report is None
+    session.go_to((20.0, 0.0, -120.0))
+    session.add_missed(diameter_mm=6.0)
+    again = open_session(dicom_folder)
+    (row,) = again.findings
+    assert row.finding.centre_mm == pytest.approx(session.point_mm)
+    assert row.finding.diameter_mm == 6.0
