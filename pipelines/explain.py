@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.predict import analyse, read_chosen
 from pipelines.progress import OnStage, part_of
-from pipelines.result_folder import result_folder
+from pipelines.result_folder import check_result_folder, result_folder
 
 if TYPE_CHECKING:
     from imaging.explanation.gradcam import Extent
@@ -95,7 +95,8 @@ def explain_to_folder(
     """
     from imaging.outputs import write_case
 
+    check_result_folder(folder, overwrite=overwrite)
+    result = explain(path, on_stage=on_stage, **options)
     with result_folder(folder, overwrite=overwrite) as unfinished:
-        result = explain(path, on_stage=on_stage, **options)
         written = write_case(result, unfinished, formats=tuple(formats), on_progress=part_of(on_stage, "write"))
     return result.with_notices(written.notices), {name: Path(folder) / name for name in written}

@@ -19,7 +19,7 @@ from imaging.geometry import Volume
 from imaging.io import SeriesInfo, list_series, read_volume
 from imaging.provenance import Provenance, creation_time, library_versions, software_version
 from pipelines.progress import OnStage, part_of
-from pipelines.result_folder import result_folder, without_results
+from pipelines.result_folder import check_result_folder, result_folder, without_results
 from pipelines.series_choice import Choice, choose_series, rejected
 
 if TYPE_CHECKING:
@@ -170,11 +170,12 @@ def analyse_to_folder(
     wanted = tuple(DEFAULT_FORMATS if formats is None else formats)
     check_options(**{name: options[name] for name in ("threshold", "max_findings") if name in options})
     check_formats([name for name in wanted if name not in WRITERS], None)
+    check_result_folder(folder, overwrite=overwrite)
+    chosen = read_chosen(path, series=series, study=study, on_stage=on_stage)
+    check_formats(wanted, chosen.volume.origin)
+    result = analyse(chosen, on_stage=on_stage, **options)
+    progress = part_of(on_stage, "write")
     with result_folder(folder, overwrite=overwrite) as unfinished:
-        chosen = read_chosen(path, series=series, study=study, on_stage=on_stage)
-        check_formats(wanted, chosen.volume.origin)
-        result = analyse(chosen, on_stage=on_stage, **options)
-        progress = part_of(on_stage, "write")
         written = write_case(
             result, unfinished, formats=wanted, show_identifiers=show_identifiers, on_progress=progress
         )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imaging.errors import UsageError
+from imaging.errors import OutputError, UsageError
 from imaging.io.atomic import TEMPORARY_PREFIX, atomic_folder, output_error
 from imaging.outputs.registry import WRITERS
 
@@ -38,17 +38,12 @@ def without_results(path: str | Path, infos: Iterable[SeriesInfo]) -> list[Serie
     return [info for info in infos if not (root.is_dir() and info.files and all(map(written, info.files)))]
 
 
-@contextmanager
-def result_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder whose files become those of `folder` when the block ends without an error.
-
-    A folder that is new, empty or holds nothing but an earlier result is exchanged in one step. In a folder with other
-    files (which are never touched) each new file is put in place whole, `MARK_OF_A_RESULT` last, and files of the
-    earlier result that the new one lacks are removed.
+def check_result_folder(folder: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a place that `result_folder` would refuse; call it before the long work begins.
 
     Raises:
-        UsageError: ``usage.output_exists`` for an earlier result, unless `overwrite`.
-        OutputError: the folder cannot be written; what was there before is still there.
+        UsageError: ``usage.output_exists`` for a file of that name, or for an earlier result, unless `overwrite`.
+        OutputError: ``output.not_writable``.
     """
     target = Path(folder)
     if target.exists() and not target.is_dir():
@@ -58,6 +53,26 @@ def result_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Pa
         raise UsageError(
             "usage.output_exists", f"the folder holds {len(ours)} files of an earlier result", where=target
         )
+    place = next(path for path in (target, *target.absolute().parents) if path.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError("output.not_writable", f"no permission to write into {place}", where=target)
+
+
+@contextmanager
+def result_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder whose files become those of `folder` when the block ends without an error.
+
+    A folder that is new, empty or holds nothing but an earlier result is exchanged in one step. In a folder with other
+    files (which are never touched) each new file is put in place whole, `MARK_OF_A_RESULT` last, and files of the
+    earlier result that the new one lacks are removed.
+
+    Raises:
+        UsageError: see `check_result_folder`.
+        OutputError: the folder cannot be written; what was there before is still there.
+    """
+    check_result_folder(folder, overwrite=overwrite)
+    target = Path(folder)
+    ours = result_files(target)
     if _can_be_exchanged(target, ours):
         with atomic_folder(target, replace=bool(ours)) as unfinished:
             yield unfinished

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imaging.errors import InputError, UsageError
+from imaging.errors import InputError, OutputError, UsageError
 from pipelines.predict import analyse_to_folder, predict, predict_to_folder
 from pipelines.progress import STAGES, percent
 
@@ -119,6 +119,27 @@ def test_the_folder_holds_what_was_asked_for(spine, tmp_path: Path):
     assert files == {name: tmp_path / "out" / name for name in ("findings.csv", "report.json")}
     assert all(path.is_file() for path in files.values())
     assert result.report.findings
+
+
+def test_a_fault_of_the_system_while_reading_is_not_taken_for_one_while_writing(
+    spine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def gone(path: Path) -> list:
+        raise FileNotFoundError("a library's file is gone")
+
+    monkeypatch.setattr("pipelines.predict.list_series", gone)
+    with pytest.raises(FileNotFoundError):
+        predict_to_folder("ct", tmp_path / "out")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_reading(
+    spine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pipelines.result_folder.os.access", lambda *_: False)
+    with pytest.raises(OutputError) as refused:
+        predict_to_folder("ct", tmp_path / "out")
+    assert refused.value.code == "output.not_writable"
+    assert spine.read == []
 
 
 def test_unknown_formats_and_old_results_are_refused_before_reading(spine, tmp_path: Path):
