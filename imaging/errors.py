@@ -279,7 +279,10 @@ _register(
 _register(
     "notice",
     {
-        "outputs.seg_empty": ("the DICOM segmentation was left out because there is no outline to write", "read the SR"),
+        "outputs.seg_empty": (
+            "the DICOM segmentation was left out because there is no outline to write",
+            "read the SR",
+        ),
         "outputs.header_repaired": (
             "an attribute of the CT's header is not valid DICOM and was left empty in the DICOM results",
             "repair it at the source if the archive needs it",
@@ -747,6 +750,30 @@ _register(
         "cases.layout": (
             "a folder of training cases is incomplete or its arrays do not fit together",
             "make it again with 'nodulus prepare'",
+        ),
+        "manifest.layout": (
+            "the table of training cases is not a CSV with a column 'path', or a line of it cannot be right",
+            "give a CSV of path, label, text and split as docs/training.md shows it",
+        ),
+        "manifest.path": (
+            "a line of the table of training cases names a path where nothing is",
+            "correct the path; it is relative to the table",
+        ),
+        "manifest.label": (
+            "a label is neither 0 nor 1, or is given where the cases have labels of their own",
+            "write 1 for a scan with a nodule, 0 for one without; leave it empty for a folder of prepared cases",
+        ),
+        "manifest.one_sided": (
+            "training needs cases with and without a nodule, and one side is missing",
+            "add scans of the other side, or correct the labels",
+        ),
+        "train.changed": (
+            "the run was begun with other cases or another recipe, so it cannot go on to the same bytes",
+            "resume with the manifest, steps, seed and device it was begun with, or start in another folder",
+        ),
+        "train.no_checkpoint": (
+            "there is no checkpoint to go on from in this folder",
+            "leave out --resume, or name the folder of the run that was stopped",
         ),
     },
 )

@@ -6,11 +6,12 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -59,7 +60,7 @@ class Sampler:
     def __init__(self, cases: CaseSet, recipe: Recipe) -> None:
         self._pools: list[torch.Tensor] = []
         chances = []
-        positive = cases.labels[:, 0] >= 0.1
+        positive, negative = cases.labels[:, 0] >= 0.1, cases.labels[:, 0] < 0.1  # neither where it is NaN
         left = max(0.0, 1.0 - sum(recipe.shares.values()))
         unnamed = sum(
             int((cases.collection == i).sum()) for i, n in enumerate(cases.collections) if n not in recipe.shares
@@ -67,9 +68,9 @@ class Sampler:
         for i, name in enumerate(cases.collections):
             mine = cases.collection == i
             share = recipe.shares.get(name, left * float(mine.sum()) / max(unnamed, 1))
-            for pool, part in ((mine & positive, recipe.positives), (mine & ~positive, 1 - recipe.positives)):
+            for pool, part in ((mine & positive, recipe.positives), (mine & negative, 1 - recipe.positives)):
                 if pool.any():
-                    whole = not (mine & positive).any() or not (mine & ~positive).any()
+                    whole = not (mine & positive).any() or not (mine & negative).any()
                     self._pools.append(torch.from_numpy(np.flatnonzero(pool)))
                     chances.append(share if whole else share * part)
         self._chances = torch.tensor(chances, dtype=torch.float64)
@@ -105,14 +106,24 @@ class Trainer:
         groups = _groups(self.net, recipe.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98), fused=self._on_device)
 
-    def run(self, steps: int, *, on_step: Callable[[int, int, dict[str, float]], None] | None = None) -> None:
-        """Train for `steps` more steps; `on_step` hears (done, all, losses) every twentieth."""
+    def run(
+        self, steps: int, *, on_step: Callable[[int, int, dict[str, float]], None] | None = None
+    ) -> dict[str, float]:
+        """Train for `steps` more steps; `on_step` hears (done, all, losses) every twentieth. The last step's losses."""
         self.net.train()
+        parts: dict[str, float | torch.Tensor] = {}
         for _ in range(steps):
             parts = self._one_step()
             self.step += 1
             if on_step is not None and self.step % 20 == 0:
                 on_step(self.step, self.recipe.steps, {k: float(v) for k, v in parts.items()})
+        return {k: float(v) for k, v in parts.items()}
+
+    def relabel(self, labels: npt.NDArray[np.float32]) -> None:
+        """Give the cases other labels, (n, concepts); those whose ``nodule`` is NaN are not drawn."""
+        self._cases = replace(self._cases, labels=labels)
+        self._sampler = Sampler(self._cases, self.recipe)
+        self._labels = torch.from_numpy(labels).to(self.device)
 
     def _one_step(self) -> dict[str, float | torch.Tensor]:
         index = self._sampler.draw(self.recipe.batch, self._draw)
@@ -153,8 +164,8 @@ class Trainer:
         for key in mean.keys() - set(floats):
             mean[key].copy_(now[key])
 
-    def save(self, path: Path) -> None:
-        """Write everything that the next step depends on to one safetensors file, which appears whole."""
+    def save(self, path: Path, *, notes: Mapping[str, str] | None = None) -> None:
+        """Write everything that the next step depends on, and `notes`, to one safetensors file, which appears whole."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
         for i, state in self._optimizer.state_dict()["state"].items():
@@ -165,6 +176,7 @@ class Trainer:
         if self._on_device:
             tensors["chance.cuda"] = torch.cuda.get_rng_state(self.device)
         head = {
+            **(notes or {}),
             "step": str(self.step),
             "net": json.dumps(self.net.to_json()),
             "recipe": json.dumps(self.recipe.to_json()),
@@ -208,8 +220,16 @@ def _groups(net: NoduleNet, decay: float) -> list[dict[str, Any]]:
 @torch.inference_mode()
 def window_logits(net: NoduleNet, cases: CaseSet, *, device: str = "cpu", batch: int = 256) -> torch.Tensor:
     """Nodule logit of each case's window, without augmentation: (n,) on the CPU."""
-    logits = []
-    for start in range(0, len(cases), batch):
-        stored = torch.from_numpy(np.ascontiguousarray(cases.images[start : start + batch])).to(device)
+    return image_logits(net, cases.images, device=device, batch=batch)
+
+
+@torch.inference_mode()
+def image_logits(
+    net: NoduleNet, images: npt.NDArray[np.uint8], *, device: str = "cpu", batch: int = 256
+) -> torch.Tensor:
+    """Nodule logit of stored windows (n, slices, h, w): (n,) on the CPU."""
+    logits = [torch.empty(0)]
+    for start in range(0, len(images), batch):
+        stored = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(device)
         logits.append(net.window_logit(normalize_bytes(stored)).float().cpu())
     return torch.cat(logits)
