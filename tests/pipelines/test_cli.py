@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -375,6 +376,31 @@ def test_evaluate_scores_marks(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run([*tokens, "--resamples", "100", "--json"]) == 0
     assert last_json(capsys.readouterr().out)["evaluation"]["cpm"] == 0.5
     assert run([*tokens, "--resamples", "1"]) == 2
+
+
+def test_train_hands_over_its_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    given = {}
+
+    def recorder(manifest: Path, folder: Path, *, on_progress, **options: object) -> dict:
+        on_progress(1, 1)
+        given.update(options, manifest=manifest, folder=folder)
+        return {"loss": 0.1}
+
+    stand_in = ModuleType("pipelines.train")
+    stand_in.train_to_folder = recorder  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pipelines.train", stand_in)
+    tokens = ["train", "--manifest", "cases.csv", "-o", str(tmp_path), "--steps", "7", "--resume", "--json"]
+    assert run(tokens) == 0
+    assert (given["manifest"], given["steps"], given["resume"]) == (Path("cases.csv"), 7, True)
+    assert last_json(capsys.readouterr().out)["loss"] == 0.1
+
+
+def test_prepare_refuses_a_folder_without_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["prepare", str(tmp_path), "-o", str(tmp_path / "out")]) == 4
+    assert "cases.layout: there is no crops.csv" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
