@@ -230,6 +230,6 @@ def image_logits(
     """Nodule logit of stored windows (n, slices, h, w): (n,) on the CPU."""
     logits = [torch.empty(0)]
     for start in range(0, len(images), batch):
-        stored = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(device)
+        stored = torch.from_numpy(np.array(images[start : start + batch])).to(device)
         logits.append(net.window_logit(normalize_bytes(stored)).float().cpu())
     return torch.cat(logits)
