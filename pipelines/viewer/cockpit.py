@@ -98,7 +98,9 @@ class Cockpit(LayerStack, Actions):
     def _show_point(self) -> None:
         self._moving = True
         try:
-            self.viewer.dims.set_point(range(3), layers.to_world(self.session.point_mm))
+            # On the slider's own steps: else its widget moves the point again, and every layer is sliced twice.
+            steps = zip(layers.to_world(self.session.point_mm), self.viewer.dims.range, strict=True)
+            self.viewer.dims.set_point(range(3), [r.start + round((p - r.start) / r.step) * r.step for p, r in steps])
         finally:
             self._moving = False
         if (layer := self.layer("crosshair")) is not None:
