@@ -84,3 +84,13 @@ def test_the_sentence_means_the_label_to_the_code_that_reads_reports(session, ac
     assert label_of_text(text).label == meaning
     if action == "accept":
         assert label_of_text(text).attributes["solid"]
+
+
+def test_training_takes_the_manifest(session, tmp_path):
+    from imaging.training.manifest import read_rows
+
+    (tmp_path / "ct.nii.gz").write_bytes(b"")
+    session.source = tmp_path / "ct.nii.gz"
+    decide(session, "accept", "reject", "reject")
+    (row,) = read_rows(export_review(session, tmp_path / "export")[MANIFEST])
+    assert (row.label, row.series) == (1.0, session.volume.seriesuid)
