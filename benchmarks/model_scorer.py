@@ -103,7 +103,7 @@ class ModelScorer:
         strongest = np.unravel_index(int(tokens.argmax()), tokens.shape)
         token_mm = _point(token_map.grid.to_mm((0, *strongest)))
         densest = refine(window.stack.volume, window.stack.lungs, token_map, token_mm)
-        found = self._findings(window.stack.volume, window.stack.lungs, token_map, most=1)
+        found = self._findings(window.stack.volume, window.stack.lungs, token_map, most=1, candidates=1)
         return WindowPoints(
             point_mm=found[0].point_mm if found else densest,
             others={"token centre": token_mm, "densest point": densest, **others},
@@ -138,9 +138,9 @@ class ModelScorer:
         most = FINDINGS_A_SCAN if stack.volume.array.size > LARGEST_STACK else FINDINGS_A_STACK
         return self._findings(stack.volume, stack.lungs, token_map, most=most)
 
-    def _findings(self, volume: Volume, lungs: Any, token_map: TokenMap, *, most: int) -> list[StackMark]:
+    def _findings(self, volume: Volume, lungs: Any, token_map: TokenMap, *, most: int, **more: Any) -> list[StackMark]:
         found = find_findings(
-            volume, lungs, token_map, self.model, threshold=0.0, max_findings=most, describe=_without_attributes
+            volume, lungs, token_map, self.model, threshold=0.0, max_findings=most, describe=_without_attributes, **more
         )
         return [StackMark(finding.centre_mm, finding.logit) for finding in found.findings]
 

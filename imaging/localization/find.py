@@ -29,8 +29,8 @@ Rescore = Callable[["LoadedModel", Volume, Sequence[Point], Sequence[float | Non
 #: Names and scores of attributes for windows around LPS points.
 Describe = Callable[["LoadedModel", Volume, Sequence[Point]], Sequence[Mapping[str, float]]]
 
-#: Lesions that get a second look, however few findings are wanted.
-CANDIDATES = 48
+#: Lesions that usually get a second look.
+CANDIDATES = 28
 #: So many peaks are looked at for each finding wanted: a large mass can light up in a dozen places.
 PEAKS_A_FINDING = 12
 
@@ -60,6 +60,7 @@ def find_findings(
     *,
     threshold: float | None = None,
     max_findings: int = 20,
+    candidates: int = CANDIDATES,
     describe: Describe | None = None,
     rescore: Rescore | None = None,
     on_progress: Progress | None = None,
@@ -73,15 +74,16 @@ def find_findings(
         model: gives the calibration, the default threshold and the attributes.
         threshold: least calibrated score; by default the model's operating point.
         max_findings: at most 255, the range of the label array.
+        candidates: lesions that get a second look, however few findings are wanted.
         describe: attribute scores for places; by default the model's text tower.
         rescore: logits of places; by default windows right around them (`imaging.models.scoring.score_places`).
         on_progress: called as (peaks done, peaks).
     """
     least = model.operating_point.threshold if threshold is None else threshold
     most = min(max_findings, 255)
-    looked_at = max(CANDIDATES, most)
+    looked_at = max(candidates, most)
     strongest = find_peaks(token_map, limit=PEAKS_A_FINDING * looked_at)
-    above = min(len(strongest), 2 * looked_at)
+    above = min(len(strongest), looked_at + looked_at // 2)
     places = outline_peaks(volume, lungs, token_map, strongest, above=above, most=looked_at, on_progress=on_progress)
     places = [place for place in _rescored(places, model, volume, rescore) if model.calibrate(place.logit) >= least]
     places = places[:most]

@@ -14,10 +14,9 @@ from imaging.localization.places import outline_peaks
 CENTRE = (20.4, -29.7, 70.6)
 
 
-@pytest.fixture(autouse=True)
-def few_candidates(monkeypatch):
+def find_few(*scan, **options):
     """Noise of a fake token map has many weak peaks; a second look at all of them would take the tests' time."""
-    monkeypatch.setattr("imaging.localization.find.CANDIDATES", 4)
+    return find_findings(*scan, candidates=4, **options)
 
 
 def seen(token_map):
@@ -37,7 +36,7 @@ def seen(token_map):
 
 def one(tools, model, describe, scan, centre, diameter, rng, **options):
     token_map = tools.token_map_of(scan[0].grid, [(centre, diameter, 3.0)], rng=rng, **options)
-    found = find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map), max_findings=4)
+    found = find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map), max_findings=4)
     assert len(found.findings) == 1
     return found.findings[0]
 
@@ -92,7 +91,7 @@ def test_centre_lies_within_a_millimetre(tools, model, describe, grid, lesion):
 def test_a_mass_that_lights_at_its_rim_is_one_finding(tools, model, describe):
     scan = planted(tools, tools.grid_of((2.5, 0.8, 0.8), size_mm=80), CENTRE, diameter=32)
     token_map = tools.token_map_of(scan[0].grid, [(CENTRE, 32, 3.0)], rng=np.random.default_rng(0), noise=0.8, rim=True)
-    found = find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map))
+    found = find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map))
     assert len(found.findings) == 1
     finding = found.findings[0]
     assert np.linalg.norm(np.subtract(finding.centre_mm, CENTRE)) < 1.0
@@ -106,13 +105,13 @@ def test_a_peak_in_the_lung_beside_a_mass_is_the_mass(tools, model, describe):
     quiet = [(CENTRE, 24, 1.0), (beside, 3, 2.0)]
     token_map = tools.token_map_of(scan[0].grid, quiet, rng=np.random.default_rng(4), noise=0.05)
     # The strongest peak lies in the lung beside the mass: it is still the mass that is found, and it alone.
-    found = find_findings(*scan, token_map, model, threshold=0.5, describe=describe, rescore=seen(token_map))
+    found = find_few(*scan, token_map, model, threshold=0.5, describe=describe, rescore=seen(token_map))
     assert len(found.findings) == 1
     assert np.linalg.norm(np.subtract(found.findings[0].centre_mm, CENTRE)) < 1.0
     assert found.findings[0].notes == ()
     # A small nodule lights nothing so far away.
     small = planted(tools, tools.grid_of((2.5, 0.8, 0.8), size_mm=90), CENTRE, diameter=6)
-    found = find_findings(*small, token_map, model, threshold=0.5, describe=describe, rescore=seen(token_map))
+    found = find_few(*small, token_map, model, threshold=0.5, describe=describe, rescore=seen(token_map))
     assert found.findings[-1].diameter_mm == pytest.approx(6, abs=0.7)
     places = outline_peaks(*small, token_map, find_peaks(token_map, limit=2), above=2, most=4)
     assert sorted(place.is_ghost for place in places) == [False, True]
@@ -123,7 +122,7 @@ def test_neighbours_stay_two_findings_and_the_labels_carry_their_numbers(tools, 
     other = (CENTRE[0] + 14, CENTRE[1] + 3, CENTRE[2])
     scan = tools.Phantom(grid).ball(CENTRE, 8).ball(other, 6).scan()
     token_map = tools.token_map_of(grid, [(CENTRE, 8, 2.0), (other, 6, 4.0)], rng=np.random.default_rng(1), noise=0.1)
-    found = find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map))
+    found = find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map))
     assert [f.number for f in found.findings] == [1, 2]
     assert found.findings[0].score > found.findings[1].score
     assert np.linalg.norm(np.subtract(found.findings[0].centre_mm, other)) < 0.5
@@ -137,11 +136,9 @@ def test_neighbours_stay_two_findings_and_the_labels_carry_their_numbers(tools, 
         assert (finding.side, finding.zone) == ("left", "middle")
         assert dict(finding.attributes) == {"solid": 0.5}
     assert len({f.tracking_uid for f in found.findings}) == 2
-    only = find_findings(*scan, token_map, model, max_findings=1, describe=describe, rescore=seen(token_map))
+    only = find_few(*scan, token_map, model, max_findings=1, describe=describe, rescore=seen(token_map))
     assert only.findings == found.findings[:1]
-    assert not find_findings(
-        *scan, token_map, model, threshold=0.9999, describe=describe, rescore=seen(token_map)
-    ).findings
+    assert not find_few(*scan, token_map, model, threshold=0.9999, describe=describe, rescore=seen(token_map)).findings
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1, 2)])
@@ -151,9 +148,9 @@ def test_storage_does_not_change_a_finding(tools, model, describe, axes, shear):
     other = (CENTRE[0] - 14, CENTRE[1] + 8, CENTRE[2] + 4)
     scan = tools.Phantom(grid).wall(CENTRE[0] + 3).ball(CENTRE, 9).ball(other, 5).vessel(other, 1.0).scan()
     token_map = tools.token_map_of(grid, [(CENTRE, 9, 4.0), (other, 5, 2.0)], rng=np.random.default_rng(2), noise=0.1)
-    first = find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map))
+    first = find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map))
     turned = tools.flipped(*scan, axes)
-    second = find_findings(*turned, token_map, model, describe=describe, rescore=seen(token_map))
+    second = find_few(*turned, token_map, model, describe=describe, rescore=seen(token_map))
     assert len(first.findings) == len(second.findings) == 2
     for a, b in zip(first.findings, second.findings, strict=True):
         assert np.linalg.norm(np.subtract(a.centre_mm, b.centre_mm)) < 0.01
@@ -167,7 +164,7 @@ def test_storage_does_not_change_a_finding(tools, model, describe, axes, shear):
 def test_nothing_dense_is_said_so(tools, model, describe):
     scan = tools.Phantom(tools.grid_of(size_mm=50)).scan()
     token_map = tools.token_map_of(scan[0].grid, [(CENTRE, 6, 3.0)], rng=np.random.default_rng(0))
-    finding = find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map)).findings[0]
+    finding = find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map)).findings[0]
     assert finding.notes == ("measurement.none",)
     assert finding.diameter_mm is None
 
@@ -175,14 +172,14 @@ def test_nothing_dense_is_said_so(tools, model, describe):
 def test_marks_outside_the_lungs_are_dropped(tools, model, describe):
     scan = tools.Phantom(tools.grid_of(size_mm=50)).wall(CENTRE[0] - 8).scan()
     token_map = tools.token_map_of(scan[0].grid, [(CENTRE, 6, 3.0)], rng=np.random.default_rng(0))
-    assert not find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map)).findings
+    assert not find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map)).findings
 
 
 def test_progress_is_told_and_can_cancel(tools, model, describe):
     scan = tools.Phantom(tools.grid_of(size_mm=40)).ball(CENTRE, 8).scan()
     token_map = tools.token_map_of(scan[0].grid, [(CENTRE, 8, 3.0)], rng=np.random.default_rng(0))
     told = []
-    find_findings(
+    find_few(
         *scan, token_map, model, describe=describe, rescore=seen(token_map), on_progress=lambda *step: told.append(step)
     )
     assert told[0][0] == 0
@@ -192,7 +189,7 @@ def test_progress_is_told_and_can_cancel(tools, model, describe):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map), on_progress=stop)
+        find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map), on_progress=stop)
 
 
 def test_twenty_findings_take_a_few_seconds(tools, model, describe):
@@ -205,7 +202,7 @@ def test_twenty_findings_take_a_few_seconds(tools, model, describe):
     scan = phantom.scan()
     token_map = tools.token_map_of(grid, [(c, 8, 3.0) for c in centres], rng=np.random.default_rng(3), noise=0.05)
     start = time.perf_counter()
-    found = find_findings(*scan, token_map, model, describe=describe, rescore=seen(token_map))
+    found = find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map))
     # 3 s on an idle machine; other work may share this one.
     assert time.perf_counter() - start < 12
     assert len(found.findings) == 20
