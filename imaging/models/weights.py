@@ -133,6 +133,7 @@ def _entry(manifest: Mapping[str, Any], name: str, folder: Path) -> Mapping[str,
 
 def _build(entry: Mapping[str, Any], path: Path, device: str) -> NoduleNet:
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from imaging.models.network import NoduleNet
@@ -141,5 +142,5 @@ def _build(entry: Mapping[str, Any], path: Path, device: str) -> NoduleNet:
         net = NoduleNet.from_json(dict(entry["network"]))
         net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
         return net.to(torch.device(device)).eval()
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError("weights.unsuitable", f"{type(error).__name__}: {error}", where=path) from error
