@@ -121,7 +121,7 @@ _register(
     },
 )
 
-# --- sources: files, folders, archives (imaging.io.sources, archives, limits) ---------------------------------------
+# --- sources: files, folders, archives (imaging.io.sources, archives, limits) ----------------------------------------
 _register(
     "input",
     {
@@ -165,7 +165,7 @@ _register(
     },
 )
 
-# --- volumes in one file: NIfTI, MetaImage, NRRD (imaging.io.nifti, metaimage, nrrd, voxels) --------------------------
+# --- volumes in one file: NIfTI, MetaImage, NRRD (imaging.io.nifti, metaimage, nrrd, voxels) -------------------------
 _register(
     "input",
     {
@@ -271,7 +271,8 @@ _register(
     "output",
     {
         "outputs.header_unusable": (
-            "the CT's header lacks what a DICOM result must name (study, series or instances), or holds it in a broken form",
+            "the CT's header lacks what a DICOM result must name (study, series or "
+            "instances), or holds it in a broken form",
             "repair the named attribute at the source, or leave out sr and seg",
         ),
     },
@@ -290,7 +291,7 @@ _register(
     },
 )
 
-# --- DICOM headers and series (imaging.io.series, dicom_header, dicom_groups) --------------------------------------------
+# --- DICOM headers and series (imaging.io.series, dicom_header, dicom_groups) ----------------------------------------
 _register(
     "input",
     {
@@ -311,7 +312,8 @@ _register(
             "convert the series to Explicit VR Little Endian (gdcmconv --raw, dcmdjpeg, dcmconv) and give that",
         ),
         "dicom.pixel_format": (
-            "the pixel data is not laid out as one grey value a pixel in 8, 16 or 32 bits, or its size disagrees with the header",
+            "the pixel data is not laid out as one grey value a pixel in 8, 16 or "
+            "32 bits, or its size disagrees with the header",
             "export the series again from the scanner or PACS",
         ),
         "dicom.rescale": (
@@ -371,7 +373,7 @@ _register(
     },
 )
 
-# --- the place of DICOM slices (imaging.io.dicom_geometry) -----------------------------------------------------------------
+# --- the place of DICOM slices (imaging.io.dicom_geometry) -----------------------------------------------------------
 _register(
     "input",
     {
@@ -421,7 +423,7 @@ _register(
     },
 )
 
-# --- DICOM pixels (imaging.io.dicom_pixels, dicom_codecs) ------------------------------------------------------------------
+# --- DICOM pixels (imaging.io.dicom_pixels, dicom_codecs) ------------------------------------------------------------
 _register(
     "notice",
     {
@@ -447,7 +449,7 @@ _register(
     },
 )
 
-# --- choosing and analysing (pipelines.series_choice, pipelines.predict) ----------------------------------------------------
+# --- choosing and analysing (pipelines.series_choice, pipelines.predict) ---------------------------------------------
 _register(
     "input",
     {
@@ -719,7 +721,8 @@ _register(
     {
         "weights.missing": (
             "no weights where they were looked for",
-            "name a folder with manifest.json, as 'nodulus train' writes it, or leave --weights out for the shipped ones",
+            "name a folder with manifest.json, as 'nodulus train' writes it, or "
+            "leave --weights out for the shipped ones",
         ),
         "weights.changed": (
             "a file of weights is not the one that its manifest describes",

@@ -61,6 +61,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain values, unrounded."""
+        ends = self.long_axis_ends_mm
         return {
             "number": self.number,
             "tracking_uid": self.tracking_uid,
@@ -70,7 +71,7 @@ class Finding:
             "diameter_mm": self.diameter_mm,
             "long_axis_mm": self.long_axis_mm,
             "short_axis_mm": self.short_axis_mm,
-            "long_axis_ends_lps_mm": None if self.long_axis_ends_mm is None else [list(p) for p in self.long_axis_ends_mm],
+            "long_axis_ends_lps_mm": None if ends is None else [list(point) for point in ends],
             "volume_mm3": self.volume_mm3,
             "mean_hu": self.mean_hu,
             "side": self.side,
@@ -109,7 +110,7 @@ def _point(values: Any) -> Point:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Above which score a mark is reported, and what that costs: false marks per scan, and on which scans it was measured."""
+    """Above which score a mark is reported, what that costs in false marks per scan, and on which scans."""
 
     threshold: float
     false_marks_per_scan: float | None

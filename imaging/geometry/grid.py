@@ -1,8 +1,8 @@
 """How a voxel becomes a millimetre: a shape and an affine to LPS, in one frame of reference.
 
-An index is always ``(slice, row, column)`` and names the centre of a voxel. A point is always LPS in millimetres: x grows
-to the patient's left, y to the back (posterior), z to the head (superior). The affine may be sheared (a tilted gantry)
-or left-handed (slices stored from head to feet); nothing here makes it orthogonal behind one's back.
+An index is always ``(slice, row, column)`` and names the centre of a voxel. A point is always LPS in millimetres: x
+grows to the patient's left, y to the back (posterior), z to the head (superior). The affine may be sheared (a tilted
+gantry) or left-handed (slices stored from head to feet); nothing here makes it orthogonal behind one's back.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Grid:
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between neighbouring voxel centres along (slice, row, column), in mm; along the shear if there is one."""
+        """Distance between neighbouring voxel centres along (slice, row, column), mm; along the shear if any."""
         lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(lengths[0]), float(lengths[1]), float(lengths[2])
 

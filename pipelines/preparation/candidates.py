@@ -27,11 +27,12 @@ def read_candidates(folder: Path, *, split: str) -> tuple[npt.NDArray[np.int64],
     table = pd.read_csv(folder / "candidates.csv")
     table = table[table.split == split]
     stored = (folder / "candidates.jpgs").read_bytes()
-    pictures = []
+    pictures: list[npt.NDArray[np.float32]] = []
     for line in table.itertuples():
         grey = np.asarray(Image.open(io.BytesIO(stored[line.offset : line.offset + line.length])).convert("L"))
-        pictures.append(grey.astype(np.float32) / 255 * (HU_OF_WHITE - HU_OF_BLACK) + HU_OF_BLACK)
-    return table.label.to_numpy(), pictures
+        hu = grey.astype(np.float32) / np.float32(255) * (HU_OF_WHITE - HU_OF_BLACK) + HU_OF_BLACK
+        pictures.append(hu.astype(np.float32))
+    return table.label.to_numpy(np.int64), pictures
 
 
 def candidate_windows(folder: Path, config: VisionConfig, rng: np.random.Generator, *, split: str) -> CaseSet:

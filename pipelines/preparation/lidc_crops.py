@@ -59,7 +59,7 @@ def read_crops(folder: Path, *, split: str, device: str = "cpu") -> Crops:
     readers = outlines.sum(axis=1)
     few = (index.n_readers.fillna(1).to_numpy() < 2)[:, None, None]
     agreed = np.where(few, readers >= 1, readers >= 2)
-    taken = _paint_all_outlines(index, outlines.any(axis=1))
+    taken = _paint_all_outlines(index, readers > 0)
     stacks = Stacks(
         torch.from_numpy(hu).to(device),
         index["stack"].to_numpy(np.int64),
