@@ -741,10 +741,6 @@ _register(
             "a prompt has words that the text tower never met in training; its map may mean nothing",
             "use words of imaging/models/prompts.json",
         ),
-        "scoring.candidates": (
-            "the transformer looked at the most suspicious places only; elsewhere the map is empty",
-            "nothing to do; the number of places is stated",
-        ),
     },
 )
 _register(
