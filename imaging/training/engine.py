@@ -116,7 +116,9 @@ class Trainer:
             parts = self._one_step()
             self.step += 1
             if on_step is not None and self.step % 20 == 0:
+                self.mean.eval()  # forgets the prompt embeddings of older weights
                 on_step(self.step, self.recipe.steps, {k: float(v) for k, v in parts.items()})
+        self.mean.eval()
         return {k: float(v) for k, v in parts.items()}
 
     def relabel(self, labels: npt.NDArray[np.float32]) -> None:
@@ -190,6 +192,7 @@ class Trainer:
         tensors = load_file(path)
         self.net.load_state_dict(_part(tensors, "net."))
         self.mean.load_state_dict(_part(tensors, "mean."))
+        self.mean.eval()
         state = self._optimizer.state_dict()
         stored = _part(tensors, "optimizer.")
         numbers = {int(key.split(".")[0]) for key in stored}

@@ -66,6 +66,17 @@ def test_it_learns_and_reports(some_cases, vision, text):
     assert RankedScores(val.labels[:, 0] > 0.5, logits.numpy()).auroc() > 0.95
 
 
+def test_the_mean_is_judged_by_its_own_prompts(some_cases, vision, text):
+    """Embeddings of prompts that an earlier look at the mean has kept do not outlive a step."""
+    cases = some_cases(24, seed=0)
+    trainer = trainer_of(cases, vision, text)
+    window_logits(trainer.mean, cases)
+    trainer.run(5)
+    twin = NoduleNet.from_json(trainer.mean.to_json())
+    twin.load_state_dict(trainer.mean.state_dict())
+    assert torch.equal(window_logits(trainer.mean, cases), window_logits(twin.eval(), cases))
+
+
 def test_the_rate_warms_up_and_falls(some_cases, vision, text):
     trainer = trainer_of(some_cases(8, seed=0), vision, text)
     rates = [trainer.rate_at(step) for step in range(13)]
