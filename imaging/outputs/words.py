@@ -50,7 +50,7 @@ def finding_line(finding: Finding) -> str:
     """Score, size and place of a finding in a line."""
     size = "size not measured" if finding.diameter_mm is None else f"diameter {number(finding.diameter_mm)} mm"
     x, y, z = (number(v) for v in finding.centre_mm)
-    return f"score {finding.score:.2f}   ·   {size}   ·   {site(finding)}   ·   LPS ({x}, {y}, {z}) mm"
+    return f"score {finding.score:.3f}   ·   {size}   ·   {site(finding)}   ·   LPS ({x}, {y}, {z}) mm"
 
 
 def operating_line(point: OperatingPoint) -> str:

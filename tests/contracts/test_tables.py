@@ -60,6 +60,7 @@ def _texts(paths: list[Path]) -> str:
 
 
 def _mentioned(codes: set[str], text: str) -> set[str]:
+    text = text.replace("\\.", ".")  # as in pytest.raises(match=r"result\.no_ct")
     return {code for code in codes if re.search(rf"""["'`]{re.escape(code)}["'`]""", text)}
 
 
