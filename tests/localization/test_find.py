@@ -215,3 +215,13 @@ def test_tracking_uid_is_a_stable_dicom_uid():
     assert uid != tracking_uid("1.2.3", (12.2, -3.1, 99.9))
     assert uid.startswith("2.25.")
     assert len(uid) <= 64
+
+
+def test_a_nodule_that_grows_into_a_thick_vessel_is_marked_but_not_measured(tools, model, describe):
+    beside = (CENTRE[0], CENTRE[1] - 3, CENTRE[2])
+    scan = tools.Phantom(tools.grid_of((2.5, 0.7, 0.7), size_mm=80)).ball(CENTRE, 8).vessel(beside, 7.0).scan()
+    token_map = tools.token_map_of(scan[0].grid, [(CENTRE, 8, 3.0)], rng=np.random.default_rng(0), noise=0.05)
+    found = find_few(*scan, token_map, model, describe=describe, rescore=seen(token_map))
+    assert [f.notes for f in found.findings] == [("measurement.leaked",)]
+    assert found.findings[0].diameter_mm is None
+    assert np.linalg.norm(np.subtract(found.findings[0].centre_mm, CENTRE)) < 4.0
