@@ -35,7 +35,8 @@ class TrainOptions:
         vision, text: size of the towers.
         batch: windows a step.
         rate: highest learning rate.
-        rounds: a run is cut into so many parts of equal length.
+        rounds: a run is cut into so many parts of equal length, or fewer,
+        shortest_round: so that none has fewer steps than this, unless the run has.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -43,6 +44,7 @@ class TrainOptions:
     batch: int = 64
     rate: float = 1e-3
     rounds: int = 20
+    shortest_round: int = 25
 
 
 def train_to_folder(
@@ -87,7 +89,7 @@ def train_to_folder(
     identity = _identity(trainer, data, chosen, device)
     history = _go_on(trainer, folder / CHECKPOINT, identity) if resume else []
     folder.mkdir(parents=True, exist_ok=True)
-    length = max(1, -(-steps // chosen.rounds))
+    length = max(chosen.shortest_round, -(-steps // chosen.rounds))
     while trainer.step < steps:
         history.append(_one_round(trainer, data, length, on_progress))
         trainer.save(folder / CHECKPOINT, notes={"identity": _stable(identity), "history": json.dumps(history)})
@@ -137,13 +139,13 @@ def _labels(trainer: Trainer, data: TrainingData, round_number: int) -> Any:
     import numpy as np
 
     from imaging.training.bags import label_windows
-    from imaging.training.engine import image_logits
+    from imaging.training.engine import suspicion
 
     labels = [cases.labels for cases in data.windows]
     for bag in data.bags:
         logits = None
         if bag.labels[0] >= 0.5:
-            logits = image_logits(trainer.mean, bag.windows, device=str(trainer.device)).numpy()
+            logits = suspicion(trainer.mean, bag.windows, device=str(trainer.device))
         labels.append(label_windows(bag, logits, round_number))
     return np.concatenate(labels)
 
@@ -155,7 +157,7 @@ def _validation(trainer: Trainer, data: TrainingData) -> dict[str, tuple[Any, An
     """Logits and outcomes of validation cases: of windows, and of whole scans by their most suspicious window."""
     import numpy as np
 
-    from imaging.training.engine import image_logits, window_logits
+    from imaging.training.engine import suspicion, window_logits
 
     device, found = str(trainer.device), {}
     if data.val_windows:
@@ -164,7 +166,7 @@ def _validation(trainer: Trainer, data: TrainingData) -> dict[str, tuple[Any, An
         known = ~np.isnan(labels)
         found["windows"] = (logits[known], labels[known] >= 0.5)
     if data.val_bags:
-        scans = [float(image_logits(trainer.mean, bag.windows, device=device).max()) for bag in data.val_bags]
+        scans = [float(suspicion(trainer.mean, bag.windows, device=device).max()) for bag in data.val_bags]
         found["scans"] = (np.array(scans), np.array([bag.labels[0] >= 0.5 for bag in data.val_bags]))
     return found
 
@@ -198,7 +200,7 @@ def _identity(trainer: Trainer, data: TrainingData, options: TrainOptions, devic
     return {
         "recipe": trainer.recipe.to_json(),
         "network": {"vision": options.vision.to_json(), "text": options.text.to_json()},
-        "rounds": options.rounds,
+        "rounds": [options.rounds, options.shortest_round],
         "device": device.split(":")[0],
         "cases": data.identity,
     }

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from imaging.evaluation.auroc import RankedScores
-from imaging.models.network import NoduleNet
-from imaging.training.engine import Recipe, Sampler, Trainer, window_logits
+from imaging.models.intensity import normalize_bytes
+from imaging.models.network import NoduleNet, pool_tokens
+from imaging.training.engine import Recipe, Sampler, Trainer, suspicion, window_logits
 
 RECIPE = Recipe(12, batch=8, rate=3e-3, warmup=3, seed=5)
 
@@ -109,3 +110,22 @@ def test_cases_of_unknown_label_are_not_drawn_until_they_get_one(some_cases, vis
     drawn = trainer._sampler.draw(2000, torch.Generator().manual_seed(0))
     assert drawn.min() < 20
     assert np.isfinite(trainer.run(2)["nodule"])
+
+
+@torch.no_grad()
+def test_many_windows_are_ranked_by_the_gate_then_by_the_net(some_cases, vision, text):
+    cases = some_cases(60, seed=0)
+    net = trainer_of(cases, vision, text).mean
+    order = suspicion(net, cases.images, most=10, batch=16)
+    logits = window_logits(net, cases).numpy()
+    gate = torch.cat(
+        [
+            pool_tokens(net.vision.gate_logits(net.vision.stem(normalize_bytes(x))))
+            for x in torch.from_numpy(cases.images).split(60)
+        ]
+    )
+    first = np.argsort(-gate.numpy(), kind="stable")
+    assert order[first[:10]] == pytest.approx(logits[first[:10]], abs=1e-5)
+    assert order[first[10:]].max() < order[first[:10]].min()
+    assert np.array_equal(first[10:], first[10:][np.argsort(-order[first[10:]], kind="stable")])
+    assert suspicion(net, cases.images, most=99) == pytest.approx(logits, abs=1e-5)

@@ -21,7 +21,7 @@ from pipelines.train import CHECKPOINT, TrainOptions, train_to_folder
 
 @pytest.fixture(scope="module")
 def options(vision, text) -> TrainOptions:
-    return TrainOptions(vision, text, batch=8, rate=3e-3, rounds=3)
+    return TrainOptions(vision, text, batch=8, rate=3e-3, rounds=3, shortest_round=1)
 
 
 @pytest.fixture
