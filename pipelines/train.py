@@ -88,11 +88,11 @@ def train_to_folder(
     trainer = _fresh(joined_cases(data.windows, data.bags), chosen, steps, seed, device)
     identity = _identity(trainer, data, chosen, device)
     history = _go_on(trainer, folder / CHECKPOINT, identity) if resume else []
-    folder.mkdir(parents=True, exist_ok=True)
     length = max(chosen.shortest_round, -(-steps // chosen.rounds))
     while trainer.step < steps:
         history.append(_one_round(trainer, data, length, on_progress))
-        trainer.save(folder / CHECKPOINT, notes={"identity": _stable(identity), "history": json.dumps(history)})
+        with atomic_path(folder / CHECKPOINT) as unfinished:
+            trainer.save(unfinished, notes={"identity": _stable(identity), "history": json.dumps(history)})
         if on_progress is not None:
             on_progress(trainer.step, steps)
     return _finish(trainer, data, folder, identity, history)
