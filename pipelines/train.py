@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imaging.errors import InputError, OutputError, UsageError
-from imaging.io.atomic import atomic_path, write_text
+from imaging.io.atomic import atomic_path, write_bytes, write_text
 from imaging.models.text import TextConfig
 from imaging.models.vision import VisionConfig
 from imaging.provenance import creation_time, file_sha256, library_versions, software_version
@@ -231,11 +231,11 @@ def _finish(
     trainer: Trainer, data: TrainingData, folder: Path, identity: dict[str, Any], history: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Write the weights, their manifest and the record of the run."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = folder / f"{NAME}.safetensors"
-    with atomic_path(weights) as unfinished:
-        save_file({k: v.contiguous().cpu() for k, v in trainer.mean.state_dict().items()}, unfinished)
+    # Not by save_file, whose files only their owner can read.
+    write_bytes(weights, save({k: v.contiguous().cpu() for k, v in trainer.mean.state_dict().items()}))
     sha256 = file_sha256(weights)
     calibration = _calibration(_validation(trainer, data))
     card = {

@@ -49,6 +49,8 @@ def test_a_prepared_folder_becomes_weights_that_load(run, prepared, tmp_path):
     result = run("path\nprepared\n", steps=40, on_progress=lambda done, total: heard.append((done, total)))
     model = load_model(tmp_path / "run")
     assert model.sha256 == result["sha256"]
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "run").glob("*.*") if path.name != CHECKPOINT}
+    assert len(modes) == 1, "weights can be read by whoever can read their manifest"
     assert model.operating_point.threshold == 0.5
     assert model.operating_point.measured_on == "not measured"
     assert model.card["calibration"]["fitted_on"] == "32 validation windows"
