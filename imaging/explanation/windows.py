@@ -42,12 +42,14 @@ class WindowStack:
         centres_mm: of each window.
         corners: (n, 3) index of each window's first token in the lattice.
         tokens: rows and columns of tokens in a window.
+        shift: from a token's middle to the place it speaks of, in tokens, along rows and along columns.
     """
 
     lattice: Grid
     centres_mm: tuple[Point, ...]
     corners: npt.NDArray[np.int_]
     tokens: tuple[int, int]
+    shift: float = 0.0
 
 
 def token_shape(model: LoadedModel) -> tuple[int, float, float]:
@@ -55,6 +57,12 @@ def token_shape(model: LoadedModel) -> tuple[int, float, float]:
     config: Any = model.net.vision.config
     token_mm = float(config.token_mm)
     return round(config.window_pixels * config.pixel_mm / token_mm), token_mm, float(config.slice_step_mm)
+
+
+def token_shift(model: LoadedModel) -> float:
+    """From a token's middle to the place it speaks of, in tokens, along rows and along columns."""
+    config: Any = model.net.vision.config
+    return float(config.token_shift_mm / config.token_mm)
 
 
 def stack_around(model: LoadedModel, volume: Volume, finding: Finding) -> WindowStack:
@@ -67,7 +75,7 @@ def stack_around(model: LoadedModel, volume: Volume, finding: Finding) -> Window
     width = side + 2 * shift
     lattice = _lattice(volume.grid, finding.centre_mm, (planes, width, width), step_mm, token_mm)
     corners = [(p, r + shift, c + shift) for p in range(planes) for r in offsets for c in offsets]
-    return _stack(lattice, np.array(corners), side)
+    return _stack(lattice, np.array(corners), side, token_shift(model))
 
 
 def lung_stacks(model: LoadedModel, volume: Volume, lungs: Lungs) -> list[WindowStack]:
@@ -94,7 +102,7 @@ def lung_stacks(model: LoadedModel, volume: Volume, lungs: Lungs) -> list[Window
             if ((tokens >= (r, c)) & (tokens < (r + side, c + side))).all(axis=1).any()
         ]
         if corners:
-            stacks.append(_stack(lattice, np.array(corners), side))
+            stacks.append(_stack(lattice, np.array(corners), side, token_shift(model)))
     return stacks
 
 
@@ -106,10 +114,10 @@ def _lattice(grid: Grid, centre_mm: Point, shape: tuple[int, int, int], step_mm:
     return Grid(shape, affine, grid.frame_of_reference_uid)
 
 
-def _stack(lattice: Grid, corners: npt.NDArray[np.int_], side: int) -> WindowStack:
+def _stack(lattice: Grid, corners: npt.NDArray[np.int_], side: int, shift: float) -> WindowStack:
     middle = lattice.to_mm(corners + np.array([0, (side - 1) / 2, (side - 1) / 2]))
     centres = tuple((float(x), float(y), float(z)) for x, y, z in middle)
-    return WindowStack(lattice, centres, corners, (side, side))
+    return WindowStack(lattice, centres, corners, (side, side), shift)
 
 
 def paint(result: Floats32, volume: Volume, lungs: Lungs, stack: WindowStack, maps: Floats32) -> None:
@@ -122,7 +130,7 @@ def paint(result: Floats32, volume: Volume, lungs: Lungs, stack: WindowStack, ma
     for (plane, row, column), window in zip(stack.corners, faded, strict=True):
         part = values[plane, row : row + stack.tokens[0], column : column + stack.tokens[1]]
         np.maximum(part, window, out=part)
-    padded, lattice = _padded(values, stack.lattice)
+    padded, lattice = _padded(values, stack.lattice, stack.shift)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in lattice.shape])).reshape(3, -1).T
     index = volume.grid.to_index(lattice.to_mm(corners))
     low, high = np.floor(index.min(axis=0)).astype(int), np.ceil(index.max(axis=0)).astype(int) + 1
@@ -140,12 +148,10 @@ def _feather(tokens: tuple[int, int]) -> Floats32:
     return edges[0][:, None] * edges[1]
 
 
-def _padded(values: Floats32, lattice: Grid) -> tuple[Floats32, Grid]:
+def _padded(values: Floats32, lattice: Grid, shift: float) -> tuple[Floats32, Grid]:
     """A rim of zeros, so that the map ends in a slope and not in a step; tokens moved to the places they speak of."""
-    from imaging.models.vision import TOKEN_SHIFT
-
     affine = np.array(lattice.affine)
-    affine[:3, 3] = lattice.to_mm((-1, -1 + TOKEN_SHIFT, -1 + TOKEN_SHIFT))
+    affine[:3, 3] = lattice.to_mm((-1, -1 + shift, -1 + shift))
     shape = (lattice.shape[0] + 2, lattice.shape[1] + 2, lattice.shape[2] + 2)
     return np.pad(values, 1), Grid(shape, affine, lattice.frame_of_reference_uid)
 

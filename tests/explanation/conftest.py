@@ -37,7 +37,12 @@ def small_net():
         def __init__(self):
             super().__init__()
             self.config = SimpleNamespace(
-                slices=SLICES, token_mm=2.8, pixel_mm=0.7, window_pixels=PIXELS, slice_step_mm=2.0
+                slices=SLICES,
+                token_mm=2.8,
+                token_shift_mm=0.0,
+                pixel_mm=0.7,
+                window_pixels=PIXELS,
+                slice_step_mm=2.0,
             )
             self.stem = nn.Sequential(
                 nn.Conv2d(SLICES, 16, 3, 2, 1), nn.GELU(), nn.Conv2d(16, 32, 3, 2, 1), nn.GELU(), nn.Conv2d(32, 32, 1)

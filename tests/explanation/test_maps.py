@@ -92,8 +92,10 @@ def test_the_card_chooses_the_block(model):
 
 
 @pytest.mark.parametrize("kind", [{}, {"flip": True}, {"shear": 0.8}])
-def test_token_maps_are_painted_where_the_tokens_are(model, kind):
+@pytest.mark.parametrize("shift", [0.0, -0.75])
+def test_token_maps_are_painted_where_the_tokens_are(model, kind, shift, monkeypatch):
     volume, lungs = scan(**kind, spacing=(1.0, 0.7, 0.7))
+    monkeypatch.setattr(model.net.vision.config, "token_shift_mm", shift * 2.8)
     stack = stack_around(model, volume, finding(diameter_mm=24.0))
     assert len(stack.centres_mm) % 4 == 0
     maps = np.zeros((len(stack.centres_mm), 6, 6), dtype=np.float32)
@@ -108,7 +110,7 @@ def test_token_maps_are_painted_where_the_tokens_are(model, kind):
     index = np.argwhere(result)
     weights = result[tuple(index.T)].astype(float)
     middle = (volume.grid.to_mm(index) * weights[:, None]).sum(axis=0) / weights.sum()
-    np.testing.assert_allclose(middle, place, atol=0.35)
+    np.testing.assert_allclose(middle, place + np.array([shift * 2.8, shift * 2.8, 0]), atol=0.35)
 
 
 def test_outside_the_lungs_and_their_margin_is_nothing(model):

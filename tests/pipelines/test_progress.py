@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import select
 import socket
 from pathlib import Path
 
@@ -74,7 +75,9 @@ def test_bars_on_a_terminal_are_gone_at_the_end():
         reporter.stage("score", 1, 2, case="one")
         reporter.event("case", case="one", text="one is done")
         reporter.close()
-        shown = os.read(leader, 65536).decode()
+        shown = ""
+        while "one is done" not in shown and select.select([leader], [], [], 5)[0]:
+            shown += os.read(leader, 65536).decode(errors="replace")
     os.close(leader)
     assert "one is done" in shown
 
