@@ -28,8 +28,8 @@ def read_candidates(folder: Path, *, split: str) -> tuple[npt.NDArray[np.int64],
     table = table[table.split == split]
     stored = (folder / "candidates.jpgs").read_bytes()
     pictures: list[npt.NDArray[np.float32]] = []
-    for line in table.itertuples():
-        grey = np.asarray(Image.open(io.BytesIO(stored[line.offset : line.offset + line.length])).convert("L"))
+    for start, size in table[["offset", "length"]].to_numpy(np.int64).tolist():
+        grey = np.asarray(Image.open(io.BytesIO(stored[start : start + size])).convert("L"))
         hu = grey.astype(np.float32) / np.float32(255) * (HU_OF_WHITE - HU_OF_BLACK) + HU_OF_BLACK
         pictures.append(hu.astype(np.float32))
     return table.label.to_numpy(np.int64), pictures

@@ -75,9 +75,11 @@ def _decode(path: Path, index: pd.DataFrame) -> npt.NDArray[np.float16]:
 
     stored = np.fromfile(path, np.uint8)
     hu = np.empty((len(index), 128, 128), np.float16)
-    for i, line in enumerate(index.itertuples()):
-        grey = jpeg_ls.decode(stored[line.offset : line.offset + line.length])
-        hu[i] = np.clip(grey.astype(np.float32) * line.hu_slope + line.hu_intercept, -1200, 2000)
+    bytes_of = index[["offset", "length"]].to_numpy(np.int64).tolist()
+    scales = index[["hu_slope", "hu_intercept"]].to_numpy(np.float32)
+    for i, ((start, size), (slope, intercept)) in enumerate(zip(bytes_of, scales, strict=True)):
+        grey = jpeg_ls.decode(stored[start : start + size])
+        hu[i] = np.clip(grey.astype(np.float32) * slope + intercept, -1200, 2000)
     return hu
 
 
