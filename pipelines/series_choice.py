@@ -184,8 +184,8 @@ def _why_lost(lost: SeriesInfo, won: SeriesInfo) -> tuple[str, str]:
 def _none_usable(pool: Sequence[SeriesInfo], where: str | Path | None) -> InputError:
     """The refusal: that of the only CT if there is one, else the reasons of all."""
     scans = [info for info in pool if info.modality == "CT"] or list(pool)
-    if len(scans) == 1 and scans[0].code in CODES:
-        return InputError(scans[0].code, scans[0].reason or "", where=where)
+    if len(scans) == 1 and (code := scans[0].code) is not None and code in CODES:
+        return InputError(code, scans[0].reason or "", where=where)
     reasons = [f"{info.modality or info.format} {info.name}: {info.code}, {info.reason}" for info in pool]
     more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     return InputError(

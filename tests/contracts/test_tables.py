@@ -9,11 +9,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import imaging
-from imaging.errors import CODES
+from imaging.errors import CODES, Kind
 from pipelines.cli import document
 from pipelines.cli.table import COMMANDS
 
@@ -86,6 +87,7 @@ def test_every_code_that_is_given_is_in_the_table():
 def test_codes_are_named_alike_and_say_what_to_do():
     for code, row in CODES.items():
         assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_]+", code), code
+        assert row.kind in get_args(Kind), code
         assert row.meaning, code
         assert row.remedy, code
 
