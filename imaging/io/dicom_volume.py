@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +21,7 @@ from imaging.io.dicom_pixels import PixelLayout, SliceFacts, Stored, scale, to_h
 from imaging.io.dicom_slices import DicomFile, Slice
 from imaging.io.dicom_stream import open_dataset
 from imaging.io.dicom_tags import EXPLICIT_BIG, IMPLICIT_LITTLE
+from imaging.io.dicom_uneven import Filling
 from imaging.io.series_info import SeriesInfo
 
 #: The attributes of patient, study, series, frame of reference and equipment that derived DICOM objects copy.
@@ -37,12 +39,19 @@ HEADER_KEYWORDS = (
 )
 
 
-def read_stack(stack: Stack, info: SeriesInfo, *, on_progress: Callable[[int, int], None] | None = None) -> Volume:
+def read_stack(
+    stack: Stack,
+    info: SeriesInfo,
+    *,
+    filling: Filling | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Volume:
     """Read all pixels of a stack.
 
     Args:
         stack: from `imaging.io.dicom_geometry.place`, its files checked by `dicom_pixels.check_file`.
         info: the series' line of the listing.
+        filling: how the planes of the stack's grid come from its slices, if not one from one.
         on_progress: called as (slices read, slices).
 
     Raises:
@@ -51,7 +60,7 @@ def read_stack(stack: Stack, info: SeriesInfo, *, on_progress: Callable[[int, in
     """
     first = stack.slices[0]
     first.file.entry.limits.check_voxels(*stack.grid.shape, where=first.name)
-    array = np.empty(stack.grid.shape, dtype=np.float32)
+    array = np.empty((len(stack.slices), *stack.grid.shape[1:]), dtype=np.float32)
     facts: list[SliceFacts | None] = [None] * len(stack.slices)
 
     def keep(number: int, stored: Stored, form: PixelLayout) -> None:
@@ -62,10 +71,11 @@ def read_stack(stack: Stack, info: SeriesInfo, *, on_progress: Callable[[int, in
     told = [fact for fact in facts if fact is not None]
     digest = _content_sha256(stack, told)
     return Volume(
-        array=array,
+        array=array if filling is None else filling.apply(array),
         grid=stack.grid,
         warnings=info.notices + _pixel_notices(stack, told),
-        origin=_origin(stack, info, digest),
+        # Planes in between have no instance, so results cannot refer to instances plane by plane.
+        origin=_origin(stack, info, digest) if filling is None else replace(_origin(stack, info, digest), instances=()),
         is_hu=scale(first).doubt is None,
     )
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from imaging.errors import InputError, Notice, UsageError
 from imaging.geometry.volume import Volume
 from imaging.io.limits import Limits
 from imaging.io.series_index import Candidate, Listing, folder_of, index
 from imaging.io.series_info import SeriesInfo
+from imaging.io.series_repair import as_copies, evened
 from imaging.io.sources import open_source
 
 Progress = Callable[[int, int], None]
+Uneven = Literal["refuse", "interpolate"]
 
 #: Reasons that lie in what a series is, not in a fault of it.
 _BY_NATURE = frozenset(
@@ -38,6 +41,7 @@ def read_volume(
     path: str | Path,
     *,
     series: str | SeriesInfo | None = None,
+    uneven: Uneven = "refuse",
     limits: Limits | None = None,
     on_progress: Progress | None = None,
 ) -> Volume:
@@ -46,6 +50,9 @@ def read_volume(
     Args:
         path: a file, a folder (at any depth) or a zip.
         series: which one, if there are several: a line of `list_series`, a series UID, or ``UID#group``.
+        uneven: what becomes of missing slices and of uneven steps along a stack: refused (``geometry.gap``,
+            ``geometry.irregular``), or filled by linear interpolation between the measured slices and told
+            (``geometry.filled``). Nothing is known of what lies in a gap.
         limits: caps on sizes; by default those of the environment.
         on_progress: called as (slices read, slices); may raise to cancel.
 
@@ -56,7 +63,7 @@ def read_volume(
     """
     with open_source(path, limits=limits) as source:
         listing = index(source)
-        chosen = choose(listing, series)
+        chosen = choose(listing, series, uneven=uneven)
         volume = _read(chosen, on_progress)
         return volume.with_warnings(*listing.notices, *_others(listing, chosen))
 
@@ -69,10 +76,15 @@ def _read(chosen: Candidate, on_progress: Progress | None) -> Volume:
     from imaging.io.dicom_volume import read_stack
 
     assert chosen.stack is not None
-    return read_stack(chosen.stack, chosen.info, on_progress=on_progress)
+    try:
+        return read_stack(chosen.stack, chosen.info, filling=chosen.filling, on_progress=on_progress)
+    except InputError as error:
+        if error.code == "geometry.conflict" and len(chosen.stands_for) > 1:  # no copies after all, but phases
+            _ambiguous(list(chosen.stands_for))
+        raise
 
 
-def choose(listing: Listing, series: str | SeriesInfo | None) -> Candidate:
+def choose(listing: Listing, series: str | SeriesInfo | None, *, uneven: Uneven = "refuse") -> Candidate:
     """The one candidate that is meant.
 
     Raises:
@@ -80,6 +92,8 @@ def choose(listing: Listing, series: str | SeriesInfo | None) -> Candidate:
         UsageError: ``series.unknown``.
     """
     chosen = _only(listing) if series is None else _named(listing, series)
+    if uneven == "interpolate":
+        chosen = evened(chosen)
     if chosen.problem is not None and not (series is not None and chosen.problem.code == "series.derived"):
         raise chosen.problem
     for stray in listing.strays:
@@ -101,13 +115,13 @@ def _named(listing: Listing, series: str | SeriesInfo) -> Candidate:
         found = [one for one in found if one.info.patient_key == series.patient_key]
     if not found:
         raise UsageError("series.unknown", f"{name or 'no series UID'} is not among {_lines(listing.candidates)}")
-    return found[0] if len(found) == 1 else _ambiguous(found)
+    return found[0] if len(found) == 1 else as_copies(found) or _ambiguous(found)
 
 
 def _only(listing: Listing) -> Candidate:
     usable = [one for one in listing.candidates if one.info.usable]
     if len(usable) > 1:
-        _ambiguous(usable)
+        usable = [as_copies(usable) or _ambiguous(usable)]
     faulty = [one for one in listing.candidates if not one.info.usable and one.info.code not in _BY_NATURE]
     if usable:
         patient = usable[0].info.patient_key
@@ -144,5 +158,6 @@ def _line(info: SeriesInfo) -> str:
 
 
 def _others(listing: Listing, chosen: Candidate) -> list[Notice]:
-    others = [one for one in listing.candidates if one is not chosen]
+    read = (chosen, *chosen.stands_for)
+    others = [one for one in listing.candidates if all(one is not other for other in read)]
     return [Notice("series.others", f"{len(others)} not read: {_lines(others)}")] if others else []

@@ -14,6 +14,7 @@ from imaging.io import dicom_frames, dicom_groups, dicom_pixels
 from imaging.io.dicom_geometry import Stack, place
 from imaging.io.dicom_header import FIRST_BYTES, Header, read_header
 from imaging.io.dicom_slices import Slice, damaged
+from imaging.io.dicom_uneven import Filling
 from imaging.io.files import FileHeader
 from imaging.io.series_info import SeriesInfo
 from imaging.io.sources import Entry, Source
@@ -24,13 +25,22 @@ _NAMES_SHOWN = 50
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A line of the listing with what is needed to read it."""
+    """A line of the listing with what is needed to read it.
+
+    Args:
+        slices: the images of a stack, also where it is refused for its steps.
+        filling: how even planes come from the stack's slices, where that was asked for.
+        stands_for: the candidates of the listing that this one was made from, if it is none of them itself.
+    """
 
     info: SeriesInfo
     stack: Stack | None = None
+    slices: tuple[Slice, ...] = ()
+    filling: Filling | None = None
     file: FileHeader | None = None
     problem: InputError | None = None
     derived: bool = False
+    stands_for: tuple[Candidate, ...] = ()
 
 
 @dataclass(eq=False)
@@ -215,15 +225,16 @@ def _candidate(uid: str, group: dicom_groups.Group, series: _Series) -> Candidat
         if series.problems:
             raise series.problems[0]
         notices = list(group.notices) + _header_notices(group, series)
+        info = replace(info, notices=tuple(notices))
         stack = place(group.slices)
         notices += stack.notices
     except InputError as error:
-        return Candidate(
-            replace(info, usable=False, code=error.code, reason=_reason(error)), problem=error, derived=derived
-        )
+        info = replace(info, usable=False, code=error.code, reason=_reason(error))
+        return Candidate(info, slices=group.slices, problem=error, derived=derived)
     if derived:
         notices.append(Notice("series.is_derived", f"ImageType is {first.get('ImageType')}"))
-    return Candidate(_with_geometry(info, stack, tuple(notices)), stack=stack, derived=derived)
+    info = with_geometry(info, stack, tuple(notices))
+    return Candidate(info, stack=stack, slices=group.slices, derived=derived)
 
 
 def _reason(error: InputError) -> str:
@@ -261,7 +272,8 @@ def _header_notices(group: dicom_groups.Group, series: _Series) -> list[Notice]:
     return notices
 
 
-def _with_geometry(info: SeriesInfo, stack: Stack, notices: tuple[Notice, ...]) -> SeriesInfo:
+def with_geometry(info: SeriesInfo, stack: Stack, notices: tuple[Notice, ...]) -> SeriesInfo:
+    """The line with the sizes of a stack, and a notice of the copies in it."""
     affine, shape = stack.grid.affine, stack.grid.shape
     normal = np.cross(affine[:3, 2], affine[:3, 1])
     along = abs(float(affine[:3, 0] @ normal / np.linalg.norm(normal)))
