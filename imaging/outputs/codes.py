@@ -19,6 +19,18 @@ WITHOUT_FINDINGS: Final = Code("111241", "DCM", "All algorithms succeeded; witho
 ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162
 CENTRE: Final = Code("111010", "DCM", "Center")  # CID 219
 DEVICE: Final = Code("121007", "DCM", "Device")  # CID 270
+PERSON: Final = Code("121006", "DCM", "Person")  # CID 270
+COMMENT: Final = Code("121106", "DCM", "Comment")
+#: What a reader decided on a finding; DICOM has no code for it (PS3.16 8.1 allows private schemes that begin with 99).
+DECISION: Final = Code("reader-decision", "99NODULUS", "Reader's decision")
+DECISIONS: Final = MappingProxyType(
+    {
+        "accepted": Code("accepted", "99NODULUS", "Accepted as reported"),
+        "corrected": Code("corrected", "99NODULUS", "Accepted with correction"),
+        "added": Code("added", "99NODULUS", "Added by the reader"),
+        "rejected": Code("rejected", "99NODULUS", "Rejected"),
+    }
+)
 
 # Where
 LUNG: Final = Code("39607008", "SCT", "Lung")

@@ -9,6 +9,7 @@ Source: DICOM PS3.16 TID 1500, 1410, 1501, 300, 4019; PS3.17 F.3 (reports withou
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,24 +81,28 @@ def structured_report(result: CaseResult) -> sr.Comprehensive3DSR:
 
 
 def _measurement_report(result: CaseResult, groups: list[Any], source: DicomSource) -> sr.MeasurementReport:
-    device = sr.DeviceObserverIdentifyingAttributes(
-        uid=device_uid(result.report),
-        name=software(result.report),
-        manufacturer_name=MANUFACTURER,
-        model_name=MODEL_NAME,
-        serial_number=long_string(result.report.provenance.weights_sha256),
-    )
-    kind = sr.CodedConcept.from_code(codes.DEVICE)
-    observer = sr.ObserverContext(observer_type=kind, observer_identifying_attributes=device)
     return sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=observer),
+        observation_context=sr.ObservationContext(observer_device_context=device_observer(result.report)),
         procedure_reported=codes.CHEST_CT,
         imaging_measurements=groups,
-        referenced_images=_slices_of_findings(result, source) or None,
+        referenced_images=slices_of_findings(result, source) or None,
     )
 
 
-def _slices_of_findings(result: CaseResult, source: DicomSource) -> list[Dataset]:
+def device_observer(report: Report) -> sr.ObserverContext:
+    """The software with its weights as an observer."""
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=device_uid(report),
+        name=software(report),
+        manufacturer_name=MANUFACTURER,
+        model_name=MODEL_NAME,
+        serial_number=long_string(report.provenance.weights_sha256),
+    )
+    kind = sr.CodedConcept.from_code(codes.DEVICE)
+    return sr.ObserverContext(observer_type=kind, observer_identifying_attributes=device)
+
+
+def slices_of_findings(result: CaseResult, source: DicomSource) -> list[Dataset]:
     """The instance nearest to each finding, for viewers that jump to an image; none if instances are not slices."""
     if len(source.images) != result.volume.grid.shape[0] or source.images[0].SOPClassUID != CT_IMAGE:
         return []
@@ -108,38 +113,58 @@ def _slices_of_findings(result: CaseResult, source: DicomSource) -> list[Dataset
 
 def _finding_group(report: Report, finding: Finding, source: DicomSource) -> Any:
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(uid=finding.tracking_uid, identifier=tracking_identifier(finding)),
-        referenced_region=sr.ImageRegion3D(
-            graphic_type=sr.GraphicTypeValues3D.POINT,
-            graphic_data=np.array([finding.centre_mm]),
-            frame_of_reference_uid=source.frame_of_reference_uid,
-        ),
+        tracking_identifier=tracking(finding),
+        referenced_region=centre(finding, source),
         finding_category=codes.ABNORMAL_STRUCTURE,
         finding_type=codes.NODULE,
-        finding_sites=[_site(finding)],
-        algorithm_id=_algorithm(report),
+        finding_sites=[site(finding)],
+        algorithm_id=algorithm(report),
         geometric_purpose=codes.CENTRE,
         measurements=_measurements(finding),
     )
 
 
-def _site(finding: Finding) -> sr.FindingSite:
+def tracking(finding: Finding) -> sr.TrackingIdentifier:
+    """The name and the UID by which a finding is known in every result."""
+    return sr.TrackingIdentifier(uid=finding.tracking_uid, identifier=tracking_identifier(finding))
+
+
+def centre(finding: Finding, source: DicomSource) -> sr.ImageRegion3D:
+    """The centre as a point of the CT's frame of reference."""
+    return sr.ImageRegion3D(
+        graphic_type=sr.GraphicTypeValues3D.POINT,
+        graphic_data=np.array([finding.centre_mm]),
+        frame_of_reference_uid=source.frame_of_reference_uid,
+    )
+
+
+def site(finding: Finding) -> sr.FindingSite:
+    """The zone of the lung, or the lung, and its side."""
     location = codes.ZONES[finding.zone] if finding.zone else codes.LUNG
     return sr.FindingSite(location, laterality=codes.SIDES[finding.side] if finding.side else None)
 
 
 def _measurements(finding: Finding) -> list[sr.Measurement]:
     """The measures that were taken, and the calibrated score as certainty in percent."""
-    measures = [
-        sr.Measurement(name=name, value=float(value), unit=unit, method=method)
+    return [certainty(finding), *measures(finding)]
+
+
+def certainty(finding: Finding) -> sr.Measurement:
+    """The calibrated score in percent."""
+    return sr.Measurement(name=codes.CERTAINTY, value=100.0 * finding.score, unit=codes.PERCENT)
+
+
+def measures(finding: Finding, *, by_hand: Container[str] = ()) -> list[sr.Measurement]:
+    """The measures that were taken; those named in `by_hand` without the algorithm's method."""
+    return [
+        sr.Measurement(name=name, value=float(value), unit=unit, method=None if field in by_hand else method)
         for field, (name, unit, method) in _MEASURES.items()
         if (value := getattr(finding, field)) is not None
     ]
-    score = sr.Measurement(name=codes.CERTAINTY, value=100.0 * finding.score, unit=codes.PERCENT)
-    return [score, *measures]
 
 
-def _algorithm(report: Report) -> sr.AlgorithmIdentification:
+def algorithm(report: Report) -> sr.AlgorithmIdentification:
+    """Software, weights and what a reader has to know of them."""
     return sr.AlgorithmIdentification(
         name=algorithm_name(report),
         version=software(report),
@@ -154,7 +179,7 @@ def _empty_group(report: Report, source: DicomSource) -> Any:
     seen = [sr.SourceImageForMeasurementGroup(i.SOPClassUID, i.SOPInstanceUID) for i in source.images]
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=result_uid(report, "negative"), identifier="Whole series"),
-        algorithm_id=_algorithm(report),
+        algorithm_id=algorithm(report),
         finding_sites=[sr.FindingSite(codes.LUNG)],
         qualitative_evaluations=[sr.QualitativeEvaluation(name=codes.SUMMARY, value=codes.WITHOUT_FINDINGS)],
         source_images=seen,
