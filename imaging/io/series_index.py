@@ -16,6 +16,7 @@ from imaging.io.dicom_header import FIRST_BYTES, Header, read_header
 from imaging.io.dicom_slices import Slice, damaged
 from imaging.io.dicom_uneven import Filling
 from imaging.io.files import FileHeader
+from imaging.io.foreign import foreign_archive
 from imaging.io.series_info import SeriesInfo
 from imaging.io.sources import Entry, Source
 
@@ -66,7 +67,7 @@ def index(source: Source) -> Listing:
     """Read every header of a source once."""
     found: dict[str, _Series] = {}
     strays: list[InputError] = []
-    ignored: list[str] = []
+    ignored: dict[str, str] = {}
     stumps: list[str] = []
     files: list[Candidate] = []
     for entry in source.entries:
@@ -79,7 +80,8 @@ def index(source: Source) -> Listing:
         if file is not None:
             files.append(file)
         elif header is None:
-            ignored.append(entry.name)
+            kind = foreign_archive(head)
+            ignored[entry.name] = f"{entry.name} ({kind})" if kind else entry.name
             if len(head) < 132 and (b"\0" in head or not head):
                 stumps.append(entry.name)
         else:
@@ -88,20 +90,24 @@ def index(source: Source) -> Listing:
     for name in stumps:
         if (folder_of(name), _suffix(name)) in images and not PurePosixPath(name).name.startswith("."):
             strays.append(damaged("the file ends before the DICOM prefix", name))
-            ignored.remove(name)
+            del ignored[name]
     candidates = [line for uid, series in sorted(found.items()) for line in _series_candidates(uid, series)]
     candidates = _set_derived_aside(candidates) + files + [_stray_candidate(error) for error in strays]
     if not candidates:
-        raise InputError(
-            "input.not_image",
-            f"none of {len(source.entries)} file(s) is an image: {_names(ignored)}",
-            where=source.path,
-        )
+        raise _no_image(source, ignored)
     notices = source.notices
-    ignored = [name for name in ignored if name not in {name for one in files for name in one.info.files}]
-    if ignored:
-        notices += (Notice("series.files_ignored", f"{len(ignored)} file(s) are no images: {_names(ignored)}"),)
+    used = {name for one in files for name in one.info.files}
+    shown = [text for name, text in ignored.items() if name not in used]
+    if shown:
+        notices += (Notice("series.files_ignored", f"{len(shown)} file(s) are no images: {_names(shown)}"),)
     return Listing(candidates, strays, notices)
+
+
+def _no_image(source: Source, ignored: Mapping[str, str]) -> InputError:
+    """The refusal of a source without an image; `ignored` is name -> what is shown of it, the kind if it is packed."""
+    packed = any(name != text for name, text in ignored.items())
+    text = f"none of {len(source.entries)} file(s) is an image: {_names(list(ignored.values()))}"
+    return InputError("archive.unsupported" if packed else "input.not_image", text, where=source.path)
 
 
 def _sort_in(found: dict[str, _Series], strays: list[InputError], entry: Entry, header: Header) -> None:
@@ -150,7 +156,7 @@ def _file_candidate(entry: Entry, head: bytes) -> Candidate | None:
 
 
 def _stray_candidate(error: InputError) -> Candidate:
-    info = SeriesInfo("", "dicom", False, error.code, error.message, files=(error.where or "",))
+    info = SeriesInfo("", "dicom", False, error.code, _reason(error), files=(error.where or "",))
     return Candidate(info, problem=error)
 
 

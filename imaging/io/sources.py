@@ -18,14 +18,13 @@ from typing import Literal
 
 from imaging.errors import InputError, Notice
 from imaging.io.archives import ZIP_MAGIC, open_zip
+from imaging.io.dicomdir import has_the_name, is_dicomdir, missing_files
 from imaging.io.entries import Entry, disk_entry, file_entry, printable, reason, too_many_files, unreadable
 from imaging.io.limits import Limits
 
 __all__ = ["Entry", "Limits", "Source", "is_dicomdir", "open_source"]
 
 Kind = Literal["file", "folder", "zip"]
-
-_MEDIA_DIRECTORY_UID = b"1.2.840.10008.1.3.10"
 
 
 @dataclass(eq=False)
@@ -61,8 +60,9 @@ class Source:
 def open_source(path: str | Path, *, limits: Limits | None = None) -> Source:
     """The entries that a file, a folder (at any depth) or a zip holds.
 
-    A DICOMDIR is only a hint: given as the path it stands for its folder, and within a folder it is passed over. Zips
-    within folders and zips are looked into to the depth of `Limits.nesting`.
+    A DICOMDIR is only a hint: given as the path it stands for its folder, and within a folder it is passed over; files
+    that it names and that are not there are told (``source.dicomdir``). Zips within folders and zips are looked into to
+    the depth of `Limits.nesting`.
 
     Raises:
         InputError: ``input.missing``, ``input.empty``, ``input.unreadable``, ``input.too_large`` and ``archive.*``.
@@ -77,11 +77,25 @@ def open_source(path: str | Path, *, limits: Limits | None = None) -> Source:
         raise unreadable(error, printable(path)) from error
     with ExitStack() as closing:
         kind, entries, notices = _contents(path, mode, limits, closing)
+        directories = [entry for entry in entries if has_the_name(entry.name)]
+        entries = [entry for entry in entries if not has_the_name(entry.name)]
+        notices += missing_files(directories, entries)
         if not entries:
-            reasons = "; ".join(notice.message for notice in notices[:3])
-            raise InputError("input.empty", f"no file in it{': ' + reasons if reasons else ''}", where=printable(path))
+            raise _nothing(path, notices)
         entries.sort(key=lambda entry: entry.name)
         return Source(path, kind, tuple(entries), tuple(notices), closing.pop_all())
+
+
+def _nothing(path: Path, notices: list[Notice]) -> InputError:
+    """The refusal of a source without entries; what was skipped says why, and what to do."""
+    reasons = "; ".join(notice.message for notice in notices[:3])
+    remedy = None
+    if any("NODULUS_MAX_NESTING" in notice.message for notice in notices):
+        remedy = "unpack the outer archive and give the inner one, or raise NODULUS_MAX_NESTING"
+    elif any(notice.code == "source.dicomdir" for notice in notices):
+        remedy = "a DICOMDIR is only a list: copy the whole medium, with the folders of images that it names"
+    text = f"no file in it{': ' + reasons if reasons else ''}"
+    return InputError("input.empty", text, where=printable(path), remedy=remedy)
 
 
 def _contents(path: Path, mode: int, limits: Limits, closing: ExitStack) -> tuple[Kind, list[Entry], list[Notice]]:
@@ -107,8 +121,6 @@ def _look_into_archives(
     """The entries, each zip among them replaced by its members; one that is unsafe or too deep becomes a notice."""
     entries: list[Entry] = []
     for entry in found:
-        if entry.name.rpartition("/")[2].casefold() == "dicomdir":
-            continue
         if not _is_zip(entry):
             entries.append(entry)
         elif depth >= limits.nesting:
@@ -131,11 +143,6 @@ def _is_zip(entry: Entry) -> bool:
     with suppress(InputError):
         return entry.size >= 22 and bool(entry.head(4).startswith(ZIP_MAGIC))
     return False
-
-
-def is_dicomdir(name: str, head: bytes) -> bool:
-    """Whether a file is a DICOM media directory, by its name or by its meta header."""
-    return name.casefold() == "dicomdir" or (head[128:132] == b"DICM" and _MEDIA_DIRECTORY_UID + b"\0" in head)
 
 
 def walk_folder(root: Path, limits: Limits, notices: list[Notice]) -> Iterable[Entry]:

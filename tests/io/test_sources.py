@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import shutil
 import socket
@@ -12,10 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pydicom.fileset import FileSet
+from strategies import make_volume
 
+import imaging
 from imaging.errors import InputError, UsageError
 from imaging.io.limits import Limits
 from imaging.io.sources import Source, open_source
+from imaging.simulation.dicom_series import write_series
 
 
 def names(source: Source) -> list[str]:
@@ -177,6 +185,93 @@ def test_dicomdir_is_only_a_hint(tmp_path: Path) -> None:
             assert source.kind == "folder"
             assert "DICOM/IM1" in names(source)
             assert "DICOMDIR" not in names(source)
+
+
+def write_dicomdir(folder: Path, images: list[str]) -> None:
+    """A directory of a medium that names these images; a record here is no more than its reference."""
+    references = b""
+    for image in images:
+        value = image.replace("/", "\\").encode()
+        value += b" " * (len(value) % 2)
+        references += b"\x04\x00\x00\x15CS" + len(value).to_bytes(2, "little") + value
+    (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + references)
+
+
+def test_dicomdir_that_names_missing_files_is_told(tmp_path: Path) -> None:
+    """Names on a medium are in capitals; what a file system makes of them may not be."""
+    medium = tmp_path / "cd"
+    (medium / "dicom").mkdir(parents=True)
+    for name in ("im1", "IM2.", "IM3;1"):
+        (medium / "dicom" / name).write_bytes(b"1")
+    write_dicomdir(medium, ["DICOM/IM1", "DICOM/IM2", "DICOM/IM3"])
+    with open_source(tmp_path) as source:
+        assert source.notices == ()
+    write_dicomdir(medium, ["DICOM/IM1", "DICOM/IM2", "DICOM/IM3", "DICOM/IM4", "../../etc/passwd"])
+    with open_source(tmp_path) as source:
+        assert [notice.code for notice in source.notices] == ["source.dicomdir"]
+        assert "cd/DICOMDIR names 5 files, 2 of which are not there, such as DICOM/IM4" in source.notices[0].message
+        assert len(source.entries) == 3
+
+
+def test_dicomdir_alone_says_that_the_images_are_missing(tmp_path: Path) -> None:
+    write_dicomdir(tmp_path, ["DICOM/IM1", "DICOM/IM2"])
+    for path in (tmp_path, tmp_path / "DICOMDIR"):
+        with pytest.raises(InputError) as caught:
+            open_source(path)
+        assert caught.value.code == "input.empty"
+        assert "names 2 files, 2 of which are not there" in caught.value.message
+        assert "copy the whole medium" in caught.value.remedy
+
+
+def test_dicomdir_as_pydicom_writes_it(tmp_path: Path) -> None:
+    files = FileSet()
+    for path in write_series(make_volume(), tmp_path / "loose"):
+        files.add(path)
+    files.write(tmp_path / "medium")
+    assert imaging.read_volume(tmp_path / "medium").warnings == ()
+    volume = imaging.read_volume(tmp_path / "medium")
+    assert volume.origin is not None
+    first = volume.origin.instances[0].sop_instance_uid  # an end of the stack, which leaves no gap behind
+    (path,) = (path for path in tmp_path.glob("medium/**/IM*") if dcmread(path).SOPInstanceUID == first)
+    path.unlink()
+    (notice,) = imaging.read_volume(tmp_path / "medium").warnings
+    assert notice.code == "source.dicomdir"
+    assert notice.message.endswith(path.relative_to(tmp_path / "medium").as_posix())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (bytes(257) + b"ustar\x0000" + bytes(300), "tar"),
+        (gzip.compress(b"DICM" * 100), "gzip"),
+        (bz2.compress(bytes(300)), "bzip2"),
+        (lzma.compress(bytes(300)), "xz"),
+        (b"\x28\xb5\x2f\xfd" + bytes(300), "zstd"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(300), "7z"),
+        (b"Rar!\x1a\x07\x01\0" + bytes(300), "rar"),
+    ],
+)
+def test_other_archives_are_told_by_kind(tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "study").write_bytes(content)
+    for path in (tmp_path, tmp_path / "study"):
+        with pytest.raises(InputError) as caught:
+            imaging.list_series(path)
+        assert caught.value.code == "archive.unsupported"
+        assert kind in caught.value.message
+        assert "unpack it" in caught.value.remedy
+
+
+def test_archives_too_deep_say_what_to_do(tmp_path: Path) -> None:
+    content = b"an image"
+    for name in ("ct", "inner.zip", "middle.zip"):
+        path = tmp_path / f"{name}.packed"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, content)
+        content = path.read_bytes()
+    with pytest.raises(InputError) as caught:
+        open_source(tmp_path / "middle.zip.packed")
+    assert caught.value.code == "input.empty"
+    assert "NODULUS_MAX_NESTING" in caught.value.remedy
 
 
 def test_sibling_stays_in_its_folder(tmp_path: Path) -> None:

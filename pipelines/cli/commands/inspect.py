@@ -70,7 +70,8 @@ def _text(result: dict[str, Any]) -> str:
         parts.append(_volume_text(result["volume"]))
     if "error" in result:
         error = result["error"]
-        parts.append(f"Refused: {error['code']}: {error['message']}\n  next: {error['remedy']}")
+        place = f"\n  where: {error['where']}" if error["where"] else ""
+        parts.append(f"Refused: {error['code']}: {error['message']}{place}\n  next:  {error['remedy']}")
     return "\n\n".join(parts)
 
 

@@ -1,0 +1,85 @@
+"""Whole-body CTs are ordinary: read for real, every voxel right, within a bound of time and memory."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imaging.geometry import Grid, Volume
+from imaging.simulation.dicom_series import SeriesOptions, make_series, save, uid
+
+#: Slices written at a time.
+CHUNK = 50
+STEP_MM = 0.6
+#: Least free disk for the larger one, in bytes.
+ROOM = 3 * 2**30
+
+#: Reads the series in a process of its own: each voxel is compared with the formula of `write_large`.
+PROBE = """
+import resource, sys, time
+import numpy as np
+import imaging, imaging.io.dicom_volume, imaging.io.dicom_codecs, imaging.io.dicom_multiframe
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+imaging.read_volume(sys.argv[2])
+before, started = peak(), time.perf_counter()
+volume = imaging.read_volume(sys.argv[1])
+print(time.perf_counter() - started, (peak() - before) / volume.array.nbytes)
+slices, rows, columns = volume.array.shape
+print(slices, rows, columns, *[notice.code for notice in volume.warnings])
+plane = (np.arange(rows)[:, None] * 3 + np.arange(columns)[None] * 7) % 1500 - 1000
+print(all(np.array_equal(one, plane + k % 97) for k, one in enumerate(volume.array)))
+print(np.abs(volume.grid.to_mm((slices - 1, rows - 1, columns - 1))
+      - [-180 + 0.7 * (columns - 1), -180 + 0.7 * (rows - 1), 0.6 * (slices - 1)]).max() < 1e-6)
+"""
+
+
+def write_large(folder: Path, shape: tuple[int, int, int], syntax: str) -> None:
+    """Different HU in each slice, a few slices in memory at a time."""
+    slices, rows, columns = shape
+    plane = (np.arange(rows)[:, None] * 3 + np.arange(columns)[None] * 7) % 1500 - 1000
+    for start in range(0, slices, CHUNK):
+        numbers = range(start, min(start + CHUNK, slices))
+        array = np.stack([plane + k % 97 for k in numbers]).astype(np.float32)
+        origin = (-180.0, -180.0, STEP_MM * start)
+        volume = Volume(array, Grid.from_spacing(array.shape, spacing_mm=(STEP_MM, 0.7, 0.7), origin_mm=origin))
+        options = SeriesOptions(
+            transfer_syntax=syntax, key=f"large {start}", attributes={"SeriesInstanceUID": uid("large")}
+        )
+        save(make_series(volume, options, numbers=[slices - k for k in numbers]), folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is emptied at once, not after three further runs as pytest does."""
+    if shutil.disk_usage(tmp_path).free < ROOM:
+        pytest.skip(f"needs {ROOM:,} bytes of free disk")
+    yield tmp_path / "large"
+    shutil.rmtree(tmp_path / "large", ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "syntax"), [((1500, 512, 512), "explicit"), ((800, 1024, 1024), "explicit"), ((300, 512, 512), "rle")]
+)
+def test_ordinary_sizes_are_read(
+    folder: Path, shape: tuple[int, int, int], syntax: str, record_property: Callable[[str, object], None]
+) -> None:
+    write_large(folder, shape, syntax)
+    write_large(folder.parent / "tiny", (3, 32, 32), syntax)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, folder, folder.parent / "tiny"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    cost, sizes, *checks = done.stdout.splitlines()
+    record_property("seconds and share of the array", cost)
+    seconds, memory = (float(number) for number in cost.split())
+    assert sizes == " ".join(str(size) for size in shape)
+    assert checks == ["True", "True"]
+    assert memory <= 1.5  # of the float32 array, over import
+    assert seconds < 60
