@@ -192,7 +192,7 @@ def _judge(language: _Language, clause: _Clause, place: re.Match[str], start: in
         return "none", "advice"
     if language["uncertain_after"].search(after):
         return "uncertain", "uncertain_after"
-    scope = _scope(language, before)
+    scope = _scope(language, before, place.group())
     if language["negation_before"].search(scope):
         return _denied(language, scope, after)
     if language["negation_after"].search(language["pseudo_negation"].sub(" ", after)):
@@ -220,9 +220,10 @@ def _negated_exclusion(scope: str) -> bool:
     return re.search(r"(?:not\s+|不能?)(?:be\s+)?(?:exclude|rule|排除|除外)", scope) is not None
 
 
-def _scope(language: _Language, before: str) -> str:
+def _scope(language: _Language, before: str, mention: str) -> str:
     """What stands before a mention, from the last word on that ends a denial, without sham denials."""
-    plain = language["pseudo_negation"].sub(" ", before)
+    # Whether a denial is a sham can depend on the mention itself: "no growth" of a nodule, but "no growing nodule".
+    plain = language["pseudo_negation"].sub(" ", before + mention).removesuffix(mention)
     stops = list(language["negation_stop"].finditer(plain))
     return plain[stops[-1].end() :] if stops else plain
 
