@@ -289,7 +289,7 @@ def _doubts(slices: Sequence[Slice]) -> tuple[Notice, ...]:
     acquisitions = _parts(slices, "AcquisitionNumber")
     if len(acquisitions) <= 4 and _separates(acquisitions, must_be_even=True):
         notices.append(Notice("series.acquisitions", f"AcquisitionNumber {', '.join(acquisitions)} interleave"))
-    for keyword in ("ConvolutionKernel", "KVP"):
+    for keyword in ("ConvolutionKernel", "KVP", "StudyInstanceUID"):
         values = {one.get(keyword) for one in slices} - {""}
         if len(values) > 1:
             notices.append(Notice("series.mixed_settings", f"{keyword} is {', '.join(sorted(values))}"))
