@@ -123,7 +123,7 @@ def reviewed_structured_report(result: CaseResult, review: Review) -> sr.Compreh
         is_verified=bool(review.organisation),
         verifying_observer_name=person_name(review.readers[0]) if review.organisation else None,
         verifying_organization=long_string(review.organisation) or None,
-        previous_versions=list(review.predecessors),
+        previous_versions=list(review.predecessors) or None,
         content_qualification="RESEARCH",
         **times(),
     )

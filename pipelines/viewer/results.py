@@ -72,7 +72,8 @@ def show_folder(session: Session, folder: Path) -> None:
             f"the result belongs to series {report.seriesuid}, the CT is {session.volume.seriesuid}",
             where=folder,
         )
-    session.set_result(report, read_maps(folder), folder=folder)
+    original = folder / "sr.dcm"
+    session.set_result(report, read_maps(folder), folder=folder, original=original if original.is_file() else None)
 
 
 def show_result(session: Session, result: CaseResult, *, folder: Path | None = None) -> None:
@@ -116,4 +117,4 @@ def show_outside(session: Session, path: Path, *, folder: Path) -> None:
         provenance=Provenance(outside.by, None, outside.by, ""),
         grid=session.volume.grid.to_json(),
     )
-    session.set_result(report, {}, folder=folder)
+    session.set_result(report, {}, folder=folder, original=path)

@@ -22,12 +22,17 @@ FILE_NAME: Final = "review.jsonl"
 SCHEMA_VERSION: Final = 1
 
 State = Literal["undecided", "accepted", "rejected"]
-Action = Literal["accept", "reject", "edit", "add", "comment", "undo"]
+Action = Literal["accept", "reject", "edit", "add", "comment", "undo", "export"]
+
+#: Actions that an undo does not take back.
+LASTING: Final = ("undo", "export")
 
 
 @dataclass(frozen=True)
 class Event:
-    """One decision: what, on which finding, by whom, when; an ``undo`` names the event it takes back in `values`."""
+    """One decision: what, on which finding, by whom, when; an ``undo`` names the event it takes back in `values`, an
+    ``export`` the DICOM report that was written.
+    """
 
     action: Action
     seriesuid: str
@@ -67,13 +72,26 @@ class Reviewed:
         return self.original is not None and self.original != self.finding
 
 
+def readers_of(events: Iterable[Event]) -> tuple[str, ...]:
+    """The names that decisions are signed with, each once, sorted."""
+    return tuple(sorted({event.reviewer for event in events if event.reviewer}))
+
+
+def orphans(findings: Iterable[Finding], events: Iterable[Event]) -> int:
+    """On how many findings that are neither the AI's nor added there are decisions: those of another AI result."""
+    known = {finding.tracking_uid for finding in findings}
+    events = tuple(event for event in events if event.finding)
+    known |= {event.finding for event in events if event.action == "add"}
+    return len({event.finding for event in events} - known)
+
+
 def replay(findings: Iterable[Finding], events: Iterable[Event]) -> tuple[Reviewed, ...]:
     """The findings after all events, the AI's first, then added ones; events on unknown findings change nothing."""
     events = tuple(events)
     undone = {event.values["event"] for event in events if event.action == "undo"}
     table = {finding.tracking_uid: Reviewed(finding, finding) for finding in findings}
     for event in events:
-        if event.event in undone or event.action == "undo":
+        if event.event in undone or event.action in LASTING:
             continue
         if event.action == "add":
             table[event.finding] = Reviewed(_added(event, len(table) + 1), None)
@@ -180,7 +198,11 @@ class ReviewLog:
     def last_standing(self) -> Event | None:
         """The last event that was not taken back, which is what an undo takes back."""
         undone = {event.values["event"] for event in self.events if event.action == "undo"}
-        return next((e for e in reversed(self.events) if e.action != "undo" and e.event not in undone), None)
+        return next((e for e in reversed(self.events) if e.action not in LASTING and e.event not in undone), None)
+
+    def last_export(self) -> Event | None:
+        """The last event that names a DICOM report made of this review."""
+        return next((e for e in reversed(self.events) if e.action == "export"), None)
 
 
 def _append(path: Path, lines: bytes) -> None:

@@ -18,7 +18,7 @@ from imaging.findings import Point, Report
 from imaging.geometry import Grid, Volume
 from imaging.geometry.upright import upright_array, upright_volume
 from pipelines.viewer.planes import Plane
-from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, replay
+from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, orphans, readers_of, replay
 from pipelines.viewer.viewing import Viewing
 
 
@@ -42,6 +42,7 @@ class Session(Viewing):
         self.reviewer = reviewer
         self.report: Report | None = None
         self.folder: Path | None = None
+        self.original: Path | None = None
         self.maps: dict[str, npt.NDArray[Any]] = {}
         self.log = ReviewLog(None, volume.seriesuid)
         self.findings: tuple[Reviewed, ...] = ()
@@ -58,20 +59,31 @@ class Session(Viewing):
     def notices(self) -> tuple[Notice, ...]:
         """Every repair and doubt of the input and of the result, each once."""
         said = self.shown.warnings + (self.report.notices if self.report else ()) + self.log.notices
+        lost = orphans(self.report.findings if self.report else (), self.log.events)
+        if lost:
+            message = f"decisions on {lost} findings that this result does not hold; they stay in {FILE_NAME}"
+            said += (Notice("review.orphaned", message),)
         return tuple(dict.fromkeys(said))
 
     # --- the result -------------------------------------------------------------------------------------------------
     def set_result(
-        self, report: Report, maps: Mapping[str, tuple[npt.NDArray[Any], Grid]], *, folder: Path | None = None
+        self,
+        report: Report,
+        maps: Mapping[str, tuple[npt.NDArray[Any], Grid]],
+        *,
+        folder: Path | None = None,
+        original: Path | None = None,
     ) -> None:
         """Take a result: its report, its maps with their grids (any orientation), and the folder its review lives in.
+
+        `original` is the DICOM report that the result is, or was written as; a reviewed one names it.
 
         Raises:
             InputError: ``review.other_series`` if the folder's decisions belong to another CT.
         """
         log = ReviewLog(None if folder is None else folder / FILE_NAME, self.volume.seriesuid)
         self.maps = {name: self._on_shown_grid(array, grid) for name, (array, grid) in maps.items()}
-        self.report, self.folder, self.log = report, folder, log
+        self.report, self.folder, self.log, self.original = report, folder, log, original
         self._highest = {}
         self.selected = None
         self._replay()
@@ -189,6 +201,19 @@ class Session(Viewing):
         last = self.log.last_standing()
         if last is not None:
             self.decide("undo", finding=last.finding, event=last.event)
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Everybody whose decisions these are."""
+        return readers_of(self.log.events)
+
+    def note_export(self, **identity: str) -> None:
+        """Note in the file of decisions which DICOM report was made of them.
+
+        Raises:
+            OutputError: ``review.unwritten``.
+        """
+        self.log.append(Event("export", self.volume.seriesuid, self.reviewer, "", identity))
 
     @property
     def undecided(self) -> int:

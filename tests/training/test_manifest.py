@@ -51,7 +51,7 @@ def test_labels_texts_splits_and_series(table, tmp_path):
 
 
 def test_the_table_that_a_reading_session_exports_is_taken(table):
-    from pipelines.viewer.export import MANIFEST_COLUMNS
+    from pipelines.viewer.weak_labels import MANIFEST_COLUMNS
 
     rows = read_rows(table(",".join(MANIFEST_COLUMNS) + "\na,1,6 mm solid pulmonary nodule.,1.2.3,R. Reader\nb,,,,\n"))
     assert [(row.label, row.series, row.said) for row in rows] == [(1.0, "1.2.3", True), (None, None, False)]

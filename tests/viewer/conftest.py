@@ -111,6 +111,25 @@ def session(volume, tmp_path: Path):
     return session
 
 
+@pytest.fixture
+def dicom_session(tmp_path: Path, volume):
+    """A session on the phantom as a DICOM series, with a result folder as ``nodulus predict`` leaves it."""
+    from dataclasses import replace
+
+    from imaging.outputs import write_case
+    from imaging.outputs.case import CaseResult
+    from imaging.simulation.dicom_series import write_series
+    from pipelines.viewer.opening import open_session
+
+    write_series(volume, tmp_path / "dicom", rng=np.random.default_rng(1))
+    ct = open_session(tmp_path / "dicom").volume
+    report = replace(a_report(), seriesuid=ct.seriesuid, grid=ct.grid.to_json())
+    report = replace(report, findings=tuple(replace(f, tracking_uid=f"2.25.{f.number}") for f in report.findings))
+    case = CaseResult(ct, report, None, nodule_labels(ct.grid), grad_cam=a_map(ct.grid))
+    write_case(case, tmp_path / "result", formats=("csv", "json", "maps"))
+    return open_session(tmp_path / "dicom", tmp_path / "result", reviewer="Dr. A. Reader")
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     """Decisions and results of these tests go to a folder of their own."""

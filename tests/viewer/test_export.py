@@ -6,11 +6,17 @@ import csv
 import json
 from dataclasses import replace
 
+import pydicom
 import pytest
 
+from imaging.errors import OutputError
 from imaging.findings import Report
+from imaging.outputs.case import CaseResult
 from imaging.training.report_labels import label_report as label_of_text
-from pipelines.viewer.export import MANIFEST, export_review, reviewed_report, weak_label
+from pipelines.viewer.export import export_review, reviewed_report, weak_label
+from pipelines.viewer.opening import open_session
+from pipelines.viewer.session import Session
+from pipelines.viewer.weak_labels import MANIFEST, write_manifest
 
 
 def decide(session, *actions):
@@ -44,13 +50,16 @@ def test_an_edit_is_marked_and_the_number_is_the_readers(session):
 
 
 def test_the_exported_files_are_read_back(session, tmp_path):
+    session.source = tmp_path / "ct.nii.gz"
     decide(session, "accept", "reject", "accept")
     files = export_review(session, tmp_path / "export")
     report = Report.from_json(json.loads(files["report.json"].read_text()))
     assert report == reviewed_report(session)
-    rows = list(csv.DictReader(files["findings.csv"].open()))
+    with files["findings.csv"].open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
     assert [float(row["coordX"]) for row in rows] == [-41.0, -20.0]
-    label = next(csv.DictReader(files[MANIFEST].open()))
+    with files[MANIFEST].open(newline="") as stream:
+        label = next(csv.DictReader(stream))
     assert label["nodule"] == "1"
     assert not any(word in ",".join(label).lower() for word in ("coord", "centre", "mm"))
 
@@ -86,11 +95,216 @@ def test_the_sentence_means_the_label_to_the_code_that_reads_reports(session, ac
         assert label_of_text(text).attributes["solid"]
 
 
-def test_training_takes_the_manifest(session, tmp_path):
+def test_an_edit_takes_away_what_it_made_untrue(session):
+    first = session.findings[0].finding
+    measured = replace(first, volume_mm3=500.0, long_axis_mm=11.0, mean_hu=30.0)
+    session.set_result(replace(session.report, findings=(measured,)), {}, folder=session.folder)
+    uid = first.tracking_uid
+    session.decide("edit", finding=uid, centre_mm=[c + 1 for c in first.centre_mm])
+    (near,) = reviewed_report(session).findings
+    assert (near.volume_mm3, near.diameter_mm, near.side) == (500.0, 10.0, "right")
+    session.decide("edit", finding=uid, diameter_mm=14.0)
+    (resized,) = reviewed_report(session).findings
+    assert (resized.volume_mm3, resized.long_axis_mm, resized.mean_hu) == (None, None, None)
+    assert (resized.diameter_mm, resized.side) == (14.0, "right")
+    session.undo()
+    session.decide("edit", finding=uid, centre_mm=[40.0, 0.0, -100.0])
+    (elsewhere,) = reviewed_report(session).findings
+    assert (elsewhere.diameter_mm, elsewhere.side, elsewhere.zone) == (None, None, None)
+
+
+# --- the DICOM report ------------------------------------------------------------------------------------------------
+def everything(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".jsonl"}
+
+
+def sr_of(folder):
+    return pydicom.dcmread(folder / "sr_reviewed.dcm")
+
+
+def named(dataset):
+    """Instance UIDs of the versions before."""
+    return [
+        item.ReferencedSOPInstanceUID
+        for study in dataset.PredecessorDocumentsSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    ]
+
+
+@pytest.mark.pacs
+def test_a_dicom_ct_gets_a_new_version_of_the_report_that_names_the_ais(dicom_session, tmp_path, dciodvfy):
+    from highdicom.sr import srread
+
+    before = everything(dicom_session.folder)
+    decide(dicom_session, "accept", "reject")
+    dicom_session.decide("comment", finding="2.25.2", text="crossing vessel")
+    dicom_session.go_to((20.0, 0.0, -120.0))
+    dicom_session.add_missed(diameter_mm=5.0)
+    files = export_review(dicom_session, tmp_path / "export")
+    assert set(files) == {"report.json", "findings.csv", "sr.dcm", "sr_reviewed.dcm", MANIFEST}
+    assert all(path.is_file() for path in files.values())
+    assert everything(dicom_session.folder) == before, "the AI's own files are as they were"
+    assert dciodvfy(files["sr.dcm"]) == dciodvfy(files["sr_reviewed.dcm"]) == []
+    document = srread(files["sr_reviewed.dcm"])
+    points = [group.roi.value.ravel() for group in document.content.get_planar_roi_measurement_groups()]
+    assert len(points) == 2, "an undecided finding is not in a reviewed report"
+    assert points[0] == pytest.approx((-41.0, -22.0, -160.0), abs=0.001)
+    assert points[1] == pytest.approx(dicom_session.point_mm, abs=0.001)
+    assert named(document) == [pydicom.dcmread(files["sr.dcm"]).SOPInstanceUID]
+    assert document.CompletionFlag == "PARTIAL"
+    assert "crossing vessel" in str(document)
+
+
+def test_an_sr_that_predict_wrote_is_the_one_that_is_named(dicom_session, tmp_path):
+    from imaging.outputs import sr
+
+    result = CaseResult(dicom_session.volume, dicom_session.report, None, dicom_session.maps["nodules"])
+    path = sr.write(result, dicom_session.folder)["sr.dcm"]
+    original = path.read_bytes()
+    again = open_session(dicom_session.source, dicom_session.folder, reviewer="B. Second")
+    decide(again, "accept", "accept", "reject")
+    files = export_review(again, tmp_path / "export")
+    assert "sr.dcm" not in files
+    assert path.read_bytes() == original
+    assert named(sr_of(tmp_path / "export")) == [pydicom.dcmread(path).SOPInstanceUID]
+    assert sr_of(tmp_path / "export").CompletionFlag == "COMPLETE"
+
+
+def test_each_further_version_names_the_one_before_even_after_reopening(dicom_session, tmp_path):
+    decide(dicom_session, "accept")
+    export_review(dicom_session, tmp_path / "one")
+    again = open_session(dicom_session.source, dicom_session.folder, reviewer="Dr. A. Reader")
+    decide(again, "accept", "reject", "reject")
+    export_review(again, tmp_path / "two", organisation="St. Elsewhere")
+    first, second = sr_of(tmp_path / "one"), sr_of(tmp_path / "two")
+    assert named(second) == [named(first)[0], first.SOPInstanceUID]
+    assert second.SOPInstanceUID != first.SOPInstanceUID
+    assert second.VerificationFlag == "VERIFIED"
+    again.undo()
+    assert again.findings[2].state == "undecided", "an undo takes back a decision, not an export"
+
+
+def test_the_reviewed_sr_is_read_back_by_the_viewer(dicom_session, tmp_path):
+    from pipelines.viewer.results import show_outside
+
+    decide(dicom_session, "accept", "reject", "reject")
+    export_review(dicom_session, tmp_path / "export")
+    fresh = open_session(dicom_session.source)
+    show_outside(fresh, tmp_path / "export" / "sr_reviewed.dcm", folder=tmp_path / "kept")
+    (row,) = fresh.findings
+    assert row.finding.centre_mm == pytest.approx((-41.0, -22.0, -160.0), abs=0.001)
+    decide(fresh, "accept")
+    export_review(fresh, tmp_path / "again")
+    assert named(sr_of(tmp_path / "again")) == [sr_of(tmp_path / "export").SOPInstanceUID]
+
+
+@pytest.mark.parametrize("why", ["nothing decided", "no name", "no DICOM"])
+def test_without_a_signature_or_a_dicom_ct_there_is_no_sr(dicom_session, session, tmp_path, why):
+    one = session if why == "no DICOM" else dicom_session
+    one.reviewer = "" if why == "no name" else one.reviewer
+    if why != "nothing decided":
+        decide(one, "accept")
+    assert not {"sr.dcm", "sr_reviewed.dcm"} & set(export_review(one, tmp_path / "export"))
+
+
+def test_a_readers_own_marks_can_be_exported_without_any_ai(dicom_session, tmp_path):
+    alone = open_session(dicom_session.source, reviewer="Dr. A. Reader")
+    alone.go_to((20.0, 0.0, -120.0))
+    alone.add_missed(diameter_mm=5.0)
+    files = export_review(alone, tmp_path / "export")
+    assert "sr.dcm" not in files
+    assert "PredecessorDocumentsSequence" not in sr_of(tmp_path / "export")
+    report = Report.from_json(json.loads(files["report.json"].read_text()))
+    assert report.operating_point.measured_on == "no AI was run"
+    assert report.findings[0].notes == ("review.added", "review.accepted")
+
+
+def test_an_export_never_goes_over_anything(dicom_session):
+    decide(dicom_session, "accept")
+    before = everything(dicom_session.folder)
+    with pytest.raises(OutputError) as refusal:
+        export_review(dicom_session, dicom_session.folder)
+    assert refusal.value.code == "output.exists"
+    assert everything(dicom_session.folder) == before
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(dicom_session, tmp_path, monkeypatch):
+    decide(dicom_session, "accept")
+
+    def full(dataset, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("imaging.outputs.reviewed_sr.write_dataset", full)
+    with pytest.raises(OutputError) as refusal:
+        export_review(dicom_session, tmp_path / "export")
+    assert refusal.value.code == "output.disk_full"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dicom", "result"]
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+def test_training_reads_the_scans_of_the_table(tmp_path, session):
+    """Two reviewed scans, one by a relative path, become two bags with the labels that the decisions imply."""
+    import numpy as np
+
+    from imaging.io.nifti import write_nifti
+    from imaging.models.vision import VisionConfig
+    from imaging.simulation.dicom_series import write_series
+    from imaging.simulation.thorax import make_thorax
+    from pipelines.training_data import gather
+
+    rng = np.random.default_rng(0)
+    chest, _ = make_thorax(rng=rng, shape=(48, 96, 96), spacing_mm=(6.0, 3.6, 3.6))
+    write_series(chest, tmp_path / "a", rng=rng)
+    write_nifti(chest.array, chest.grid, tmp_path / "b.nii.gz")
+    rows = []
+    for source, action in ((tmp_path / "a", "accept"), (tmp_path / "b.nii.gz", "reject")):
+        one = open_session(source, reviewer="A")
+        one.set_result(replace(session.report, seriesuid=one.volume.seriesuid), {}, folder=tmp_path / f"of-{action}")
+        decide(one, action, action, action)
+        rows.append(weak_label(one))
+    table = write_manifest(rows, tmp_path / "elsewhere" / MANIFEST)
+    config = VisionConfig(
+        slices=3,
+        slice_step_mm=5.0,
+        pixel_mm=1.4,
+        window_pixels=24,
+        width=16,
+        depth=1,
+        heads=2,
+        embedding=16,
+        stem_channels=4,
+    )
+    data = gather(table, tmp_path / "cache", config)
+    assert [float(bag.labels[0]) for bag in data.bags] == [1.0, 0.0]
+    assert all(len(bag.windows) > 50 for bag in data.bags)
+    assert data.left_out == ()
+    solid = [source["labels"][1:] for source in data.sources]
+    assert any(value == 1.0 for value in solid[0]), "the attributes in the sentence are labels too"
+    assert not any(solid[1])
+
+
+def test_an_undecided_scan_is_left_out_of_training(session, tmp_path):
     from imaging.training.manifest import read_rows
 
     (tmp_path / "ct.nii.gz").write_bytes(b"")
     session.source = tmp_path / "ct.nii.gz"
-    decide(session, "accept", "reject", "reject")
+    decide(session, "reject")
     (row,) = read_rows(export_review(session, tmp_path / "export")[MANIFEST])
-    assert (row.label, row.series) == (1.0, session.volume.seriesuid)
+    assert row.label is None
+    assert not row.said
+
+
+def test_a_ct_without_a_path_has_no_row(session, tmp_path):
+    assert session.source is None
+    assert MANIFEST not in export_review(session, tmp_path / "export")
+
+
+def test_decisions_on_another_result_are_kept_and_told(session, volume):
+    decide(session, "accept", "reject")
+    other = Session(volume)
+    others = tuple(replace(f, tracking_uid=f"9.9.{f.number}") for f in session.report.findings)
+    other.set_result(replace(session.report, findings=others), {}, folder=session.folder)
+    (notice,) = [notice for notice in other.notices if notice.code == "review.orphaned"]
+    assert "2 findings" in notice.message
+    assert "review.orphaned" not in [notice.code for notice in session.notices]
