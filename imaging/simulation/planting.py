@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.simulation.body import Body
+from imaging.simulation.lattice import points_at
 from imaging.simulation.lesions import NoduleWish
 from imaging.simulation.shapes import Axes
 from imaging.simulation.trees import Tree
@@ -71,9 +72,7 @@ def _candidates(
         fits = depth > radius + FREE_MM
     chosen = np.argwhere(fits)
     rng.shuffle(chosen)
-    points = np.stack(
-        [lattice.x[0, 0, chosen[:, 2]], lattice.y[0, chosen[:, 1], 0], lattice.z[chosen[:, 0], 0, 0]], axis=1
-    ).astype(np.float64)[:400]
+    points = points_at(lattice, tuple(chosen[:400].T)).astype(np.float64)
     return points if wish.attachment == "pleura" else _free_of_vessels(points, trees, radius)
 
 

@@ -52,21 +52,24 @@ def tubes(at: Axes, lines: list[npt.NDArray[np.float64]], radius_mm: float, reac
     """Round tubes along polylines of shape (n, 3) in (x, y, z) mm; further than about `reach_mm` from them, -1000."""
     shape = (at.z.shape[0], at.y.shape[1], at.x.shape[2])
     depth = np.full(shape, -1000.0, dtype=np.float32)
-    flat = [at.x.ravel(), at.y.ravel(), at.z.ravel()]
     for line in lines:
         for start, end in pairwise(line):
-            low, high = np.minimum(start, end) - radius_mm - reach_mm, np.maximum(start, end) + radius_mm + reach_mm
-            spans = [slice(*np.searchsorted(a, (lo, hi))) for a, lo, hi in zip(flat, low, high, strict=True)]
-            if any(s.start >= s.stop for s in spans):
-                continue
-            x, y, z = (
-                flat[0][spans[0]][None, None, :],
-                flat[1][spans[1]][None, :, None],
-                flat[2][spans[2]][:, None, None],
-            )
-            box = depth[spans[2], spans[1], spans[0]]
-            np.maximum(box, radius_mm - segment_distance(Axes(x, y, z), start, end)[0], out=box)
+            found = box_around(at, start, end, radius_mm + reach_mm)
+            if found is not None:
+                part, box = found[0], depth[found[1]]
+                np.maximum(box, radius_mm - segment_distance(part, start, end)[0], out=box)
     return depth
+
+
+def box_around(
+    at: Axes, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], margin_mm: float
+) -> tuple[Axes, tuple[slice, slice, slice]] | None:
+    """The part of a grid within a margin of a segment's box, and its (slice, row, column); None if there is none."""
+    low, high = np.minimum(start, end) - margin_mm, np.maximum(start, end) + margin_mm
+    x, y, z = (slice(*np.searchsorted(a.ravel(), (lo, hi))) for a, lo, hi in zip(at, low, high, strict=True))
+    if any(span.start >= span.stop for span in (x, y, z)):
+        return None
+    return Axes(at.x[:, :, x], at.y[:, y], at.z[z]), (z, y, x)
 
 
 def segment_distance(at: Axes, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64]) -> tuple[Field, Field]:

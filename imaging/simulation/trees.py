@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from imaging.simulation.shapes import Axes, segment_distance
+from imaging.simulation.shapes import Axes, box_around, segment_distance
 
 Points = npt.NDArray[np.float64]
 
@@ -79,9 +79,7 @@ def _halves(cloud: Points, end: Points) -> list[Points]:
     return [cloud[order[:middle]], cloud[order[middle:]]]
 
 
-def draw_tree(
-    tree: Tree, canvas: npt.NDArray[np.uint8], axes: Axes, pixel_mm: float, *, inner: float = 1.0, least_mm: float = 0.0
-) -> None:
+def draw_tree(tree: Tree, canvas: npt.NDArray[np.uint8], axes: Axes, pixel_mm: float, *, least_mm: float = 0.0) -> None:
     """Add the share of each voxel (0 to 255) that the tree fills; what is already there stays where it is more.
 
     Args:
@@ -89,20 +87,12 @@ def draw_tree(
         canvas: uint8 (slice, row, column), changed in place.
         axes: open coordinates of the canvas.
         pixel_mm: width of the soft edge.
-        inner: share of the radius to draw (a lumen inside a wall).
         least_mm: thinner branches are left out.
     """
-    flat = [axes.x.ravel(), axes.y.ravel(), axes.z.ravel()]
-    for start, end, outer in zip(tree.starts, tree.ends, tree.radii_mm, strict=True):
-        radius = outer * inner
-        if radius < least_mm:
+    for start, end, radius in zip(tree.starts, tree.ends, tree.radii_mm, strict=True):
+        if radius < least_mm or (found := box_around(axes, start, end, radius + pixel_mm)) is None:
             continue
-        low, high = np.minimum(start, end) - radius - pixel_mm, np.maximum(start, end) + radius + pixel_mm
-        spans = [slice(*np.searchsorted(a, (lo, hi))) for a, lo, hi in zip(flat, low, high, strict=True)]
-        if any(s.start >= s.stop for s in spans):
-            continue
-        x, y, z = flat[0][spans[0]][None, None, :], flat[1][spans[1]][None, :, None], flat[2][spans[2]][:, None, None]
-        distance, _ = segment_distance(Axes(x, y, z), start, end)
+        part, box = found[0], canvas[found[1]]
+        distance, _ = segment_distance(part, start, end)
         share = np.clip((radius - distance) / pixel_mm + 0.5, 0.0, 1.0) * min(1.0, 2.0 * radius / pixel_mm)
-        box = canvas[spans[2], spans[1], spans[0]]
         np.maximum(box, (share * 255.0).astype(np.uint8), out=box)
