@@ -94,6 +94,8 @@ def _nothing(path: Path, notices: list[Notice]) -> InputError:
         remedy = "unpack the outer archive and give the inner one, or raise NODULUS_MAX_NESTING"
     elif any(notice.code == "source.dicomdir" for notice in notices):
         remedy = "a DICOMDIR is only a list: copy the whole medium, with the folders of images that it names"
+    elif notices:
+        remedy = "see to what was passed over (its permissions, where its links lead), or give a path that holds a CT"
     text = f"no file in it{': ' + reasons if reasons else ''}"
     return InputError("input.empty", text, where=printable(path), remedy=remedy)
 

@@ -65,7 +65,7 @@ def _text(result: dict[str, Any]) -> str:
     parts = [table(header, (_row(info) for info in result["series"])) if result["series"] else "No series."]
     if result["chosen"]:
         parts.append(f"Would be analysed: {result['chosen']} ({result['choice']}).")
-        parts += [f"Not {row['seriesuid']}: {row['code']}, {row['reason']}" for row in result["rejected"]]
+        parts += [f"Not {row['seriesuid'] or 'a file'}: {row['code']}, {row['reason']}" for row in result["rejected"]]
     if "volume" in result:
         parts.append(_volume_text(result["volume"]))
     if "error" in result:
