@@ -8,15 +8,12 @@ coarser grid, average blocks first (`block_mean`, `block_grid`), or fine structu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from imaging.errors import Notice
 from imaging.geometry.grid import Floats, Grid
-from imaging.geometry.volume import Volume
 
 Factors = tuple[int, int, int]
 Order = Literal[0, 1]
@@ -58,30 +55,6 @@ def _upright_axes(grid: Grid) -> Floats:
     normal = np.cross(column, row)
     normal = normal * np.sign(normal @ grid.direction[:, 0])
     return np.stack([normal, row, column], axis=1)
-
-
-def resample(volume: Volume, grid: Grid, *, order: Order = 1, fill_hu: float = -1024.0) -> Volume:
-    """`volume` on another grid; a notice ``geometry.resampled`` records it, unless both grids are the same.
-
-    Args:
-        volume: HU values and their grid.
-        grid: where values are wanted.
-        order: 1 for linear interpolation, 0 for the nearest voxel.
-        fill_hu: the value outside the source; air by default.
-    """
-    if volume.grid.same_as(grid, tolerance_mm=1e-6):
-        return volume
-    array = resample_array(volume.array, volume.grid, grid, order=order, fill=fill_hu)
-    origin = None if volume.origin is None else replace(volume.origin, instances=())
-    message = f"values were resampled from {_describe(volume.grid)} to {_describe(grid)}"
-    notices = (*volume.warnings, Notice("geometry.resampled", message))
-    return Volume(array, grid, warnings=notices, origin=origin, is_hu=volume.is_hu)
-
-
-def _describe(grid: Grid) -> str:
-    size = " x ".join(str(n) for n in grid.shape)
-    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing_mm)
-    return f"{size} voxels of {spacing} mm" + ("" if grid.is_orthogonal else " (sheared)")
 
 
 def resample_array(

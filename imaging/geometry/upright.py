@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.geometry.grid import Grid
-from imaging.geometry.resample import Order, resample, resample_array
+from imaging.geometry.resample import Order, resample_array
 from imaging.geometry.volume import Volume
 
 #: How far a voxel may be moved by calling slightly turned axes straight.
@@ -59,7 +59,7 @@ def upright_volume(volume: Volume) -> Volume:
     axes = _nearest_axes(volume.grid)
     turned = None if axes is None else _turned(volume.grid, axes)
     if axes is None or turned is None:
-        return resample(volume, upright_grid(volume.grid))
+        return volume.resampled_onto(upright_grid(volume.grid))
     array = _turn(volume.array, volume.grid, axes)
     return Volume(array, turned, warnings=volume.warnings, origin=volume.origin, is_hu=volume.is_hu)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from imaging.errors import Notice
 from imaging.geometry.grid import Grid
+from imaging.geometry.resample import Order, orthogonal_grid, resample_array
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,26 @@ class Volume:
         Axes follow the in-plane axes and their normal, so a sheared stack becomes upright; by default the spacing stays
         what it is (along the slice normal). Voxels outside the source are air (-1024 HU). A notice records it.
         """
-        from imaging.geometry.resample import orthogonal_grid, resample
+        return self.resampled_onto(orthogonal_grid(self.grid, spacing_mm=spacing_mm))
 
-        return resample(self, orthogonal_grid(self.grid, spacing_mm=spacing_mm))
+    def resampled_onto(self, grid: Grid, *, order: Order = 1, fill_hu: float = -1024.0) -> Volume:
+        """The volume on another grid; a notice ``geometry.resampled`` records it, unless both grids are the same.
+
+        Args:
+            grid: where values are wanted.
+            order: 1 for linear interpolation, 0 for the nearest voxel.
+            fill_hu: the value outside the source; air by default.
+        """
+        if self.grid.same_as(grid, tolerance_mm=1e-6):
+            return self
+        array = resample_array(self.array, self.grid, grid, order=order, fill=fill_hu)
+        origin = None if self.origin is None else replace(self.origin, instances=())
+        message = f"values were resampled from {_describe(self.grid)} to {_describe(grid)}"
+        notices = (*self.warnings, Notice("geometry.resampled", message))
+        return Volume(array, grid, warnings=notices, origin=origin, is_hu=self.is_hu)
+
+
+def _describe(grid: Grid) -> str:
+    size = " x ".join(str(n) for n in grid.shape)
+    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing_mm)
+    return f"{size} voxels of {spacing} mm" + ("" if grid.is_orthogonal else " (sheared)")

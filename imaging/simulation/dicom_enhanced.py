@@ -12,7 +12,7 @@ import numpy as np
 
 from imaging.geometry.volume import Volume
 from imaging.simulation.dicom_encoding import set_pixels
-from imaging.simulation.dicom_series import (
+from imaging.simulation.dicom_modules import (
     SeriesOptions,
     ds,
     orientation,

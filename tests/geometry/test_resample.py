@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.geometry import Grid, Volume
-from imaging.geometry.resample import block_grid, block_mean, orthogonal_grid, resample, resample_array
+from imaging.geometry.resample import block_grid, block_mean, orthogonal_grid, resample_array
 from imaging.geometry.volume import Instance, Origin
 
 
@@ -190,11 +190,11 @@ def test_resampling_keeps_the_origin_but_not_the_instances():
     grid = Grid.from_spacing((3, 4, 4), spacing_mm=(2, 1, 1))
     origin = Origin("1.2.3", "dicom", instances=(Instance("1", "2"),) * 3)
     volume = Volume(np.zeros(grid.shape, np.float32), grid, origin=origin)
-    finer = resample(volume, orthogonal_grid(grid, spacing_mm=(1, 1, 1)))
+    finer = volume.resampled_onto(orthogonal_grid(grid, spacing_mm=(1, 1, 1)))
     assert finer.origin is not None
     assert (finer.seriesuid, finer.origin.instances) == ("1.2.3", ())
     assert finer.grid.shape == (6, 4, 4)
-    assert resample(volume, grid) is volume
+    assert volume.resampled_onto(grid) is volume
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
