@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.predict import analyse, read_chosen
+from pipelines.analysis_options import AnalysisOptions
+from pipelines.chosen_series import read_chosen
+from pipelines.predict import analyse
 from pipelines.progress import OnStage, part_of
 from pipelines.result_folder import check_result_folder, result_folder
 
@@ -42,7 +44,7 @@ def explain(
         method: ``grad-cam`` or ``hires-cam``; by default the model card's.
         whole_lungs: Grad-CAM of windows all over the lungs (minutes) instead of around the findings.
         series, study, weights, device, on_stage: as for `predict`.
-        options: ``threshold`` and ``max_findings`` of `predict`.
+        options: the others of `pipelines.analysis_options.AnalysisOptions`.
 
     Raises:
         InputError, ModelError: as for `predict`.
@@ -52,12 +54,13 @@ def explain(
     from imaging.models.weights import load_model
     from imaging.outputs.maps import GRAD_CAM
 
+    how = AnalysisOptions(weights=weights, prompt=prompt, device=device, **options)
     model = load_model(weights, device=device)
     default = CamSettings.of_model(model)
     settings = CamSettings(default.block if layer is None else layer, method or default.method)  # type: ignore[arg-type]
     settings.check(model.net)
     chosen = read_chosen(path, series=series, study=study, on_stage=on_stage)
-    result = analyse(chosen, model=model, prompt=prompt, on_stage=on_stage, **options)
+    result = analyse(chosen, how, model=model, on_stage=on_stage)
     if settings == default and not whole_lungs:
         return result
     extent: Extent = "lungs" if whole_lungs else "findings"

@@ -1,6 +1,6 @@
 """Which of several series is analysed: a stated rule within one study of one patient, with a reason for every loser.
 
-The rule looks at headers only; `pipelines.predict` then confirms it on the images (a series without lungs loses).
+The rule looks at headers only; `pipelines.chosen_series` then confirms it on the images (a series without lungs loses).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from imaging.errors import CODES, UsageError
 from imaging.io.atomic import output_error
+from pipelines.analysis_options import AnalysisOptions
 from pipelines.batch.cases import Case, content_sha256, discover, fingerprint
 from pipelines.batch.ledger import Ledger, State, exclusive, key_of
 from pipelines.batch.memory import available_bytes, fitting_jobs
@@ -69,17 +70,15 @@ def run_batch(
         formats: keys of `imaging.outputs.WRITERS`; csv and json are always written.
         jobs: so many cases at once, fewer where memory does not suffice.
         analyser: import string of what analyses one case; tests put theirs here.
-        options: `weights`, `device`, `threshold`, `max_findings`, `prompt`, `explain` of `pipelines.predict.analyse`.
+        options: those of `pipelines.analysis_options.AnalysisOptions`.
 
     Raises:
         UsageError: ``batch.locked``, ``batch.no_cases``, ``batch.inside``, ``usage.option``.
         ModelError: the weights cannot be used; no case was begun.
         OutputError: the books cannot be kept (disk full); what was done before stays.
     """
-    from pipelines.predict import check_options
-
     source, out = Path(folder), Path(output)
-    check_options(**{name: options[name] for name in ("threshold", "max_findings") if name in options})
+    AnalysisOptions(**options)  # refuses what cannot be before a case is looked for
     _check_apart(source, out)
     reporter = Silent() if reporter is None else reporter
     wanted = tuple(dict.fromkeys((*formats, *NEEDED_FORMATS)))

@@ -74,7 +74,7 @@ class CaseAnalyser:
     """`pipelines.predict.analyse_to_folder` with a model loaded once."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        from pipelines.predict import load_on
+        from pipelines.devices import load_on
 
         self._options = dict(options)
         weights = self._options.pop("weights")

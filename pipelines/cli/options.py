@@ -30,14 +30,8 @@ class Analysis:
     """Where the network runs: cpu, cuda, cuda:1, mps."""
 
     def to_options(self) -> dict[str, Any]:
-        """The keyword arguments of `pipelines.predict.analyse`."""
-        return {
-            "threshold": self.threshold,
-            "max_findings": self.max_findings,
-            "weights": self.weights,
-            "prompt": self.prompt,
-            "device": self.device,
-        }
+        """The keyword arguments of `pipelines.analysis_options.AnalysisOptions`."""
+        return dict(vars(self))
 
 
 @Parameter(name="*")

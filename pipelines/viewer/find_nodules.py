@@ -133,13 +133,15 @@ class FindNodules(QWidget):
 def analyse_volume(volume: Volume, prompt: str | None, on_stage: OnStage) -> CaseResult:
     """Run the pipeline on a CT that is open already and keep the result where `own_folder` says."""
     from imaging.preprocessing.lungs import find_lungs
-    from pipelines.predict import Chosen, analyse
+    from pipelines.analysis_options import AnalysisOptions
+    from pipelines.chosen_series import Chosen
+    from pipelines.predict import analyse
     from pipelines.progress import part_of
 
     on_stage("read", 1, 1)
     lungs = find_lungs(volume, on_progress=part_of(on_stage, "lungs"))
     chosen = Chosen(volume, lungs, "the series that was open in the viewer", ())
-    return analyse(chosen, prompt=prompt, on_stage=on_stage)
+    return analyse(chosen, AnalysisOptions(prompt=prompt), on_stage=on_stage)
 
 
 def keep(result: CaseResult, folder: Path) -> None:

@@ -145,10 +145,10 @@ class FakeLocalization:
 
 @pytest.fixture
 def spine(monkeypatch: pytest.MonkeyPatch) -> Spine:
-    """The fakes in the places where `pipelines.predict` looks for the real ones; torch is never imported."""
+    """The fakes in the places where the pipeline looks for the real ones; torch is never imported."""
     fakes = Spine()
-    monkeypatch.setattr("pipelines.predict.list_series", fakes.list_series)
-    monkeypatch.setattr("pipelines.predict.read_volume", fakes.read_volume)
+    monkeypatch.setattr("pipelines.chosen_series.list_series", fakes.list_series)
+    monkeypatch.setattr("pipelines.chosen_series.read_volume", fakes.read_volume)
     monkeypatch.setattr("imaging.io.list_series", fakes.list_series)
     monkeypatch.setattr("imaging.io.read_volume", fakes.read_volume)
     monkeypatch.setattr("pipelines.predict.load_on", lambda device, weights: fakes.load_model(weights, device=device))

@@ -163,7 +163,7 @@ def test_a_bug_is_one_line_and_a_log(
     def wrong(path: Path) -> list:
         raise RuntimeError("Doe^Jane")
 
-    monkeypatch.setattr("pipelines.predict.list_series", wrong)
+    monkeypatch.setattr("pipelines.chosen_series.list_series", wrong)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     tokens = ["predict", "ct", "-o", str(tmp_path / "out")]
     assert run(tokens) == 1
@@ -181,7 +181,7 @@ def test_a_bug_is_one_line_and_a_log(
 
 def test_a_bug_without_a_place_for_a_log(spine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pipelines.cli.speak.os.open", lambda *_: (_ for _ in ()).throw(OSError()))
-    monkeypatch.setattr("pipelines.predict.list_series", lambda path: 1 / 0)
+    monkeypatch.setattr("pipelines.chosen_series.list_series", lambda path: 1 / 0)
     assert run(["inspect", "ct"]) in (0, 1, 4)
     assert run(["predict", "ct", "-o", "never"]) == 1
     assert "could not be written" in capsys.readouterr().err
@@ -193,7 +193,7 @@ def test_ctrl_c_ends_with_130(
     def stop(path: Path) -> list:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.predict.list_series", stop)
+    monkeypatch.setattr("pipelines.chosen_series.list_series", stop)
     assert run(["predict", "ct", "-o", str(tmp_path / "out")]) == 130
     assert "stopped" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

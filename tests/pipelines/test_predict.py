@@ -127,7 +127,7 @@ def test_a_fault_of_the_system_while_reading_is_not_taken_for_one_while_writing(
     def gone(path: Path) -> list:
         raise FileNotFoundError("a library's file is gone")
 
-    monkeypatch.setattr("pipelines.predict.list_series", gone)
+    monkeypatch.setattr("pipelines.chosen_series.list_series", gone)
     with pytest.raises(FileNotFoundError):
         predict_to_folder("ct", tmp_path / "out")
 
@@ -174,7 +174,7 @@ def test_numbers_that_cannot_be_are_refused_before_reading(spine, tmp_path: Path
 
 @pytest.mark.parametrize("device", ["cuda:77", "abacus"])
 def test_a_device_that_is_not_there_is_refused(device: str):
-    from pipelines.predict import load_on
+    from pipelines.devices import load_on
 
     with pytest.raises(UsageError, match=device) as refused:
         load_on(device, None)
@@ -192,12 +192,12 @@ def test_cancelling_leaves_nothing(spine, tmp_path: Path):
 
 
 def test_the_content_hash_follows_voxels_and_places(spine):
-    from pipelines.predict import _content_sha256
+    from pipelines.case_report import content_sha256
 
     volume = spine.read_volume("ct", series=spine.infos[0])
     array = np.array(volume.array)
     array[0, 0, 0] += 1
     moved = replace(volume.grid, affine=volume.grid.affine + np.outer([0.01, 0, 0, 0], [0, 0, 0, 1]))
-    hashes = {_content_sha256(v) for v in (volume, replace(volume, array=array), replace(volume, grid=moved))}
+    hashes = {content_sha256(v) for v in (volume, replace(volume, array=array), replace(volume, grid=moved))}
     assert len(hashes) == 3
-    assert _content_sha256(replace(volume, array=np.array(volume.array))) == _content_sha256(volume)
+    assert content_sha256(replace(volume, array=np.array(volume.array))) == content_sha256(volume)

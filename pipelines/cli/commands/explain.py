@@ -47,10 +47,9 @@ def explain(
         Replace an earlier result in the output folder, once the new one is complete.
     """
     from pipelines.cli.show import report_text
+    from pipelines.devices import check_device
     from pipelines.explain import FORMATS, explain_to_folder
-    from pipelines.predict import check_device, check_options
 
-    check_options(threshold=analysis.threshold, max_findings=analysis.max_findings)
     check_device(analysis.device)
     with progress(voice) as reporter:
         result, files = explain_to_folder(

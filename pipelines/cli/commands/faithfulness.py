@@ -48,8 +48,8 @@ def faithfulness(
     import json
 
     from imaging.io.atomic import write_text
+    from pipelines.devices import check_device
     from pipelines.faithfulness import faithfulness as run_faithfulness
-    from pipelines.predict import check_device
 
     check_device(device)
     with progress(voice) as reporter:

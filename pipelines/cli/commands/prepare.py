@@ -40,7 +40,7 @@ def prepare(
         Where windows are cut.
     """
     from imaging.io.atomic import atomic_folder
-    from pipelines.predict import check_device
+    from pipelines.devices import check_device
     from pipelines.preparation.collection import prepare_collection
 
     check_device(device)

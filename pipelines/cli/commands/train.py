@@ -40,7 +40,7 @@ def train(
     """
     from importlib import import_module
 
-    from pipelines.predict import check_device
+    from pipelines.devices import check_device
 
     check_device(device)
     train_to_folder = import_module("pipelines.train").train_to_folder
