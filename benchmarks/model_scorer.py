@@ -12,7 +12,7 @@ from benchmarks.lidc_data import Stack
 from benchmarks.scorers import Point, StackMark, Window, WindowPoints
 from imaging.geometry import Grid, Volume
 from imaging.localization.find import find_findings
-from imaging.localization.refinement import refine
+from imaging.localization.refinement import refine_mirrored
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ class ModelScorer:
     wants_detail: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
-        self._kept: dict[int, tuple[Window, np.ndarray[Any, Any]]] = {}
+        self._kept: dict[int, tuple[Window, torch.Tensor]] = {}
 
     @classmethod
     def load(cls, weights: str | None, *, grad_cam: bool = False) -> ModelScorer:
@@ -68,41 +68,50 @@ class ModelScorer:
 
         return window_inputs(self.model, window.stack.volume, [window.centre_mm])
 
-    def token_logits(self, inputs: torch.Tensor) -> np.ndarray[Any, Any]:
-        """Token logits of windows: (n, slices, h, w) to (n, th, tw)."""
+    def token_logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Token logits of windows under each mirror: (n, slices, h, w) to (mirrors, n, th, tw)."""
         import torch
 
-        with torch.inference_mode():
-            parts = [self.model.net.token_logits(part).cpu() for part in inputs.split(BATCH)]
-        return torch.cat(parts).numpy().astype(np.float64)
+        from imaging.models.second_look import mirrored_logits
 
-    def _tokens(self, windows: Sequence[Window]) -> np.ndarray[Any, Any]:
-        """Token logits of windows, each window through the network once."""
+        return torch.cat([mirrored_logits(self.model.net, part) for part in inputs.split(BATCH)], dim=1)
+
+    def _tokens(self, windows: Sequence[Window]) -> torch.Tensor:
+        """Token logits of windows, (mirrors, n, th, tw); each window through the network once."""
         import torch
 
         new = [window for window in windows if id(window) not in self._kept]
         if new:
             tokens = self.token_logits(torch.cat([self.window_input(window) for window in new]))
-            self._kept.update((id(window), (window, each)) for window, each in zip(new, tokens, strict=True))
-        return np.stack([self._kept[id(window)][1] for window in windows])
+            self._kept.update((id(w), (w, each)) for w, each in zip(new, tokens.unbind(dim=1), strict=True))
+        return torch.stack([self._kept[id(window)][1] for window in windows], dim=1)
 
     def window_logits(self, windows: Sequence[Window]) -> np.ndarray[Any, Any]:
-        """The pooled logit of each window, (n,)."""
-        return pooled(self._tokens(windows))
+        """The pooled logit of each window, the mean over its mirrors, (n,)."""
+        mirrored = self._tokens(windows).double().numpy()
+        return np.mean([pooled(tokens) for tokens in mirrored], axis=0)
 
     def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
         """The centre of each window's first finding; its strongest token and, if asked for, Grad-CAM beside it."""
+        from imaging.models.second_look import laid_over
+
         peaks = self._grad_cam_peaks(windows) if self.grad_cam else [{}] * len(windows)
+        tokens = self._tokens(windows)
+        evidence = laid_over(self.model.net.vision.config, tokens)
         return [
-            self._placed(window, tokens, others)
-            for window, tokens, others in zip(windows, self._tokens(windows), peaks, strict=True)
+            self._placed(window, *each)
+            for window, *each in zip(windows, tokens[0].numpy(), evidence, peaks, strict=True)
         ]
 
-    def _placed(self, window: Window, tokens: np.ndarray[Any, Any], others: Mapping[str, Point]) -> WindowPoints:
-        token_map = window_map(window.centre_mm, tokens, self.token_mm)
-        strongest = np.unravel_index(int(tokens.argmax()), tokens.shape)
-        token_mm = _point(token_map.grid.to_mm((0, *strongest)))
-        densest = refine(window.stack.volume, window.stack.lungs, token_map, token_mm)
+    def _placed(
+        self, window: Window, tokens: np.ndarray[Any, Any], evidence: np.ndarray[Any, Any], others: Mapping[str, Point]
+    ) -> WindowPoints:
+        from imaging.models.second_look import window_evidence
+
+        grid = window_map(window.centre_mm, tokens, self.token_mm).grid
+        token_mm = _point(grid.to_mm((0, *np.unravel_index(int(tokens.argmax()), tokens.shape))))
+        token_map = window_evidence(self.model.net.vision.config, window.centre_mm, evidence)
+        densest = refine_mirrored(window.stack.volume, window.stack.lungs, token_map)
         found = self._findings(window.stack.volume, window.stack.lungs, token_map, most=1, candidates=1)
         return WindowPoints(
             point_mm=found[0].point_mm if found else densest,

@@ -15,17 +15,18 @@ from imaging.errors import Notice
 from imaging.findings import Finding, Point
 from imaging.geometry import Volume
 from imaging.localization.peaks import find_peaks
-from imaging.localization.places import Place, label_array, outline_peaks
+from imaging.localization.places import Place, centred, label_array, outline_peaks
 from imaging.localization.site import locate
 
 if TYPE_CHECKING:
     from imaging.models.scoring import TokenMap
+    from imaging.models.second_look import Look
     from imaging.models.weights import LoadedModel
     from imaging.preprocessing.lungs import Lungs
 
 Progress = Callable[[int, int], None]
-#: Logits of LPS points with the diameters of their lesions.
-Rescore = Callable[["LoadedModel", Volume, Sequence[Point], Sequence[float | None]], Sequence[float]]
+#: A second look at each of some LPS points with the diameters of their lesions.
+SecondLook = Callable[["LoadedModel", Volume, Sequence[Point], Sequence[float | None]], Sequence["Look"]]
 #: Names and scores of attributes for windows around LPS points.
 Describe = Callable[["LoadedModel", Volume, Sequence[Point]], Sequence[Mapping[str, float]]]
 
@@ -62,7 +63,7 @@ def find_findings(
     max_findings: int = 20,
     candidates: int = CANDIDATES,
     describe: Describe | None = None,
-    rescore: Rescore | None = None,
+    second_look: SecondLook | None = None,
     on_progress: Progress | None = None,
 ) -> Localization:
     """Findings of a CT, one a lesion, sorted by score.
@@ -76,7 +77,7 @@ def find_findings(
         max_findings: at most 255, the range of the label array.
         candidates: lesions that get a second look, however few findings are wanted.
         describe: attribute scores for places; by default the model's text tower.
-        rescore: logits of places; by default windows right around them (`imaging.models.scoring.score_places`).
+        second_look: by default windows right around each place (`imaging.models.second_look.look_at_places`).
         on_progress: called as (peaks done, peaks).
     """
     least = model.operating_point.threshold if threshold is None else threshold
@@ -85,7 +86,8 @@ def find_findings(
     strongest = find_peaks(token_map, limit=PEAKS_A_FINDING * looked_at)
     above = min(len(strongest), looked_at + looked_at // 2)
     places = outline_peaks(volume, lungs, token_map, strongest, above=above, most=looked_at, on_progress=on_progress)
-    places = [place for place in _rescored(places, model, volume, rescore) if model.calibrate(place.logit) >= least]
+    places = _looked_at_again(places, model, volume, lungs, second_look)
+    places = [place for place in places if model.calibrate(place.logit) >= least]
     places = places[:most]
     centres = [place.centre_mm for place in places]
     sites = locate(lungs, centres)
@@ -97,20 +99,22 @@ def find_findings(
     return Localization(findings, label_array(volume.grid, places))
 
 
-def _rescored(places: Sequence[Place], model: LoadedModel, volume: Volume, rescore: Rescore | None) -> list[Place]:
-    """The places with the logits of a second look, the most suspicious first."""
+def _looked_at_again(
+    places: Sequence[Place], model: LoadedModel, volume: Volume, lungs: Lungs, second_look: SecondLook | None
+) -> list[Place]:
+    """The places with the logits and, for small lesions, the centres of a second look; the most suspicious first."""
     diameters = [None if place.measured is None else place.measured.diameter_mm for place in places]
-    logits = (rescore or _window_logits)(model, volume, [place.centre_mm for place in places], diameters)
-    looked = [replace(place, logit=logit) for place, logit in zip(places, logits, strict=True)]
+    looks = (second_look or _window_looks)(model, volume, [place.centre_mm for place in places], diameters)
+    looked = [centred(volume, lungs, place, look) for place, look in zip(places, looks, strict=True)]
     return sorted(looked, key=lambda place: (-place.logit, place.centre_mm))
 
 
-def _window_logits(
+def _window_looks(
     model: LoadedModel, volume: Volume, centres: Sequence[Point], diameters: Sequence[float | None]
-) -> Sequence[float]:
-    from imaging.models.scoring import score_places
+) -> Sequence[Look]:
+    from imaging.models.second_look import look_at_places
 
-    return score_places(model, volume, centres, diameters) if centres else []
+    return look_at_places(model, volume, centres, diameters) if centres else []
 
 
 def tracking_uid(seriesuid: str, centre_mm: Point) -> str:

@@ -19,11 +19,12 @@ from imaging.geometry import Grid, Volume
 from imaging.localization.measurement import Measurement, measure, occupancy, outline_level, solid_shape
 from imaging.localization.patch import Floats32, cut_patch
 from imaging.localization.peaks import Peak
-from imaging.localization.refinement import refine
+from imaging.localization.refinement import refine, refine_mirrored
 from imaging.localization.segmentation import Lesion, segment_lesion
 
 if TYPE_CHECKING:
     from imaging.models.scoring import TokenMap
+    from imaging.models.second_look import Look
     from imaging.preprocessing.lungs import Lungs
 
 Progress = Callable[[int, int], None]
@@ -40,6 +41,9 @@ GHOST_RADII, GHOST_MM = 1.2, (4.0, 14.0)
 GHOST_TRIES = 4
 #: The ball inside a leaked outline is kept where its centre is this near to the seed, mm.
 NEAR_SEED_MM = 3.0
+#: The outline of a lesion smaller than this that has its centre farther than this from where the tokens of mirrored
+#: windows see the lesion has run along a vessel or the chest wall, mm. Chosen on validation windows.
+SMALL_MM, ASIDE_MM = 8.0, 1.5
 #: Radius of the ball that marks a finding without an outline in the label array, mm.
 MARK_MM = 2.0
 
@@ -182,6 +186,28 @@ def _lights(place: Place, ghost: Place) -> bool:
     """Whether a lesion is large and near enough to light up what is beside it."""
     radius = 0.0 if place.measured is None else place.measured.diameter_mm / 2
     return place.distance_mm(ghost.centre_mm) <= float(np.clip(GHOST_RADII * radius, *GHOST_MM))
+
+
+def centred(volume: Volume, lungs: Lungs, place: Place, look: Look) -> Place:
+    """The place with the logit of a second look; one whose outline went astray gets its centre from there and no size.
+
+    The tokens of a large lesion light up at its rim or beside it, so there its outline is believed.
+    """
+    looked = replace(place, logit=look.logit)
+    if _width_mm(place) >= SMALL_MM:
+        return looked
+    point = refine_mirrored(volume, lungs, look.evidence)
+    # In the axial plane of the windows: along the body their evidence has a single plane.
+    if float(np.linalg.norm(np.subtract(point, place.centre_mm)[:2])) <= ASIDE_MM:
+        return looked
+    return Place(look.logit, point, leaked=place.lesion is not None)
+
+
+def _width_mm(place: Place) -> float:
+    """Of a lesion: the diameter of the ball with its volume, or of the ball inside a leaked outline; 0 without one."""
+    if place.lesion is None:
+        return 0.0
+    return 2 * float(place.lesion.depth_mm.max()) if place.measured is None else place.measured.diameter_mm
 
 
 def _in_lungs(volume: Volume, lungs: Lungs, centre_mm: Point) -> bool:

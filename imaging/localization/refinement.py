@@ -23,15 +23,24 @@ if TYPE_CHECKING:
 NEIGHBOURHOOD_MM = 2.5
 #: How far from there the peak of smoothed HU is looked for, mm.
 REACH_MM = 2.0
+#: The same where mirrored windows have placed the tokens better, mm.
+MIRRORED_REACH_MM = 1.0
 #: Sigma of the smoothing, mm: a nodule of 4 mm stands out, a vessel of 2 mm hardly.
 SMOOTH_MM = 1.2
 
 
-def refine(volume: Volume, lungs: Lungs, token_map: TokenMap, peak_mm: Point) -> Point:
+def refine(volume: Volume, lungs: Lungs, token_map: TokenMap, peak_mm: Point, *, reach_mm: float = REACH_MM) -> Point:
     """The place of densest tissue near a peak of the token map; LPS mm."""
     centre = token_centre(token_map, peak_mm)
-    patch = cut_patch(volume, lungs, centre, half_mm=REACH_MM + 3 * SMOOTH_MM)
-    return densest_point(patch, centre)
+    patch = cut_patch(volume, lungs, centre, half_mm=reach_mm + 3 * SMOOTH_MM)
+    return densest_point(patch, centre, reach_mm=reach_mm)
+
+
+def refine_mirrored(volume: Volume, lungs: Lungs, evidence: TokenMap) -> Point:
+    """The place of densest tissue near the strongest place of mirrored windows laid over one another; LPS mm."""
+    strongest = np.unravel_index(int(np.nanargmax(evidence.logits)), evidence.logits.shape)
+    x, y, z = evidence.grid.to_mm(strongest)
+    return refine(volume, lungs, evidence, (float(x), float(y), float(z)), reach_mm=MIRRORED_REACH_MM)
 
 
 def token_centre(token_map: TokenMap, peak_mm: Point) -> Point:
@@ -65,14 +74,14 @@ def _tokens_near(token_map: TokenMap, point_mm: Point, reach_mm: float) -> tuple
     return grid.to_mm(index), token_map.logits[tuple(index.T)].astype(np.float64)
 
 
-def densest_point(patch: Patch, centre_mm: Point) -> Point:
+def densest_point(patch: Patch, centre_mm: Point, *, reach_mm: float = REACH_MM) -> Point:
     """Peak of smoothed HU within reach of a place, to a fraction of a voxel; outside the lungs nothing counts."""
     from scipy import ndimage
 
-    inside = bool(patch.lung[patch.distance_mm(centre_mm) <= REACH_MM].any())
+    inside = bool(patch.lung[patch.distance_mm(centre_mm) <= reach_mm].any())
     hu = np.where(patch.lung, patch.hu, np.float32(LUNG_HU)) if inside else patch.hu
     smooth = ndimage.gaussian_filter(np.clip(hu, -1024, 100), SMOOTH_MM / patch.spacing_mm)
-    near = patch.distance_mm(centre_mm) <= REACH_MM
+    near = patch.distance_mm(centre_mm) <= reach_mm
     flat = int(np.argmax(np.where(near, smooth, -np.inf)))
     return patch.to_point(_between_voxels(smooth, np.array(np.unravel_index(flat, smooth.shape))))
 

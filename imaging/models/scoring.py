@@ -2,8 +2,8 @@
 
 The stem's gate looks at every plane; the transformer then looks at windows around the most suspicious places, at three
 planes of the first of them and at one of the rest. Both were trained from image-level labels only. Where windows
-overlap, a token's logit is their mean, weighted towards the middle of a window. `score_places` is the second look: a
-window right around each place, mirrored, and only the tokens that can be its lesion.
+overlap, a token's logit is their mean, weighted towards the middle of a window. `imaging.models.second_look` then looks
+at each place alone.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from imaging.errors import Notice
 from imaging.findings import Point
 from imaging.geometry import Grid, Volume
 from imaging.models.intensity import normalize_hu
-from imaging.models.network import NoduleNet, attention_of, pool_tokens
+from imaging.models.network import NoduleNet, attention_of
 from imaging.models.prompts import NODULE, concepts
-from imaging.models.sampling import ScanPlanes, sample_windows, scan_planes, window_offsets
-from imaging.models.vision import TOKEN_PIXELS, VisionConfig
+from imaging.models.sampling import ScanPlanes, sample_windows, scan_planes
+from imaging.models.vision import TOKEN_PIXELS
 from imaging.models.weights import LoadedModel
 
 if TYPE_CHECKING:
@@ -38,18 +38,6 @@ ML_A_PLACE, FEWEST_PLACES, MOST_PLACES = 20.0, 24, 240
 THREE_PLANES = 60
 #: Windows through the transformer at a time.
 BATCH = 32
-#: Tokens count for a place within this distance, or this far outside its lesion, mm.
-PLACE_MM, BEYOND_MM = 10.0, 4.0
-#: A ball of another place's lesion is filled: its radius is so many of the lesion's and so much more, mm.
-FILL_PART, FILL_MM = 1.2, 1.0
-#: Tissue this near to a place's own lesion is never filled, mm.
-OWN_MM = 1.5
-#: Farther than this from a window's centre nothing is in it, mm.
-WINDOW_REACH_MM = 25.0
-#: What counts as aerated lung in a window, and what stands for it where there is none, HU.
-AIRY_HU, LUNG_HU = -700.0, -850.0
-#: The mirrors whose mean is the logit of a place: flipped axes of (slices, rows, columns).
-MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,71 +197,6 @@ def _untrained(net: NoduleNet, prompts: Sequence[str]) -> Iterator[Notice]:
 def window_inputs(model: LoadedModel, volume: Volume, centres_mm: Sequence[Point]) -> torch.Tensor:
     """Normalised windows around LPS points, float32 (n, slices, h, w) on the CPU."""
     return normalize_hu(sample_windows(model.net.vision.config, volume, centres_mm))
-
-
-@torch.inference_mode()
-def score_places(
-    model: LoadedModel, volume: Volume, centres_mm: Sequence[Point], diameters_mm: Sequence[float | None]
-) -> list[float]:
-    """Nodule logit of each place alone: the others of known size are filled with lung before the net looks.
-
-    A token sees its whole window, so a vessel beside a nodule would share the nodule's score. The logit is the mean
-    over mirrored windows, pooled over the tokens that can be the place's lesion.
-
-    Args:
-        model, volume: as for `score_volume`.
-        centres_mm: LPS.
-        diameters_mm: of the lesions, None where unknown.
-    """
-    net = model.net
-    device = next(net.parameters()).device
-    logits: list[float] = []
-    for start in range(0, len(centres_mm), BATCH):
-        part = slice(start, start + BATCH)
-        hu = sample_windows(net.vision.config, volume, centres_mm[part])
-        for number, window in enumerate(hu.numpy(), start):
-            fill_others(net.vision.config, window, number, centres_mm, diameters_mm)
-        x = normalize_hu(hu).to(device)
-        far = ~_tokens_within(diameters_mm[part], x.shape[-1] // TOKEN_PIXELS, net.vision.config.token_mm).to(device)
-        pooled = [
-            pool_tokens(net.token_logits(x.flip(axes)).flip([a - 1 for a in axes]).masked_fill(far, -torch.inf))
-            for axes in MIRRORS
-        ]
-        logits += torch.stack(pooled).mean(dim=0).tolist()
-    return logits
-
-
-def fill_others(
-    config: VisionConfig,
-    window: Floats32,
-    number: int,
-    centres_mm: Sequence[Point],
-    diameters_mm: Sequence[float | None],
-) -> None:
-    """Fill, in the HU window around place `number`, the balls of all other places with the window's own lung.
-
-    Tissue of the place itself, and what lies within `OWN_MM` of it, stays.
-    """
-    z, y, x = window_offsets(config)
-    own = (diameters_mm[number] or 0.0) / 2 + OWN_MM
-    far = x**2 + y**2 + z**2 > own**2
-    with np.errstate(invalid="ignore"):
-        airy = window[window < AIRY_HU]
-    lung = float(np.median(airy)) if airy.size else LUNG_HU
-    for other, (centre, diameter) in enumerate(zip(centres_mm, diameters_mm, strict=True)):
-        dx, dy, dz = np.subtract(centre, centres_mm[number])
-        radius = 0.0 if diameter is None else FILL_PART * diameter / 2 + FILL_MM
-        if other == number or diameter is None or np.linalg.norm((dx, dy, dz)) > WINDOW_REACH_MM + radius:
-            continue
-        ball = ((x - dx) ** 2 + (y - dy) ** 2 + (z - dz) ** 2 <= radius**2) & far & ~np.isnan(window)
-        window[ball] = np.minimum(window[ball], lung)
-
-
-def _tokens_within(diameters_mm: Sequence[float | None], side: int, token_mm: float) -> torch.Tensor:
-    """Which tokens of a window can belong to the lesion in its middle: bool (n, side, side)."""
-    reach = torch.tensor([max(PLACE_MM, (d or 0.0) / 2 + BEYOND_MM) for d in diameters_mm])
-    along = (torch.arange(side) - (side - 1) / 2) * token_mm
-    return (along[:, None] ** 2 + along**2).sqrt() <= reach[:, None, None]
 
 
 @torch.inference_mode()

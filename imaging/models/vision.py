@@ -16,10 +16,10 @@ from torch import nn
 
 #: Pixels along one side of a token.
 TOKEN_PIXELS = 4
-#: From the middle of a token's pixels to the place it speaks of, in tokens, along rows and along columns. Two strided
-#: convolutions with their padding centre token i on pixel 4 i; on validation windows the strongest token has the least
-#: bias three pixels before the middle of its own.
-TOKEN_SHIFT = -0.75
+#: From the middle of a token's pixels to the place it speaks of, in tokens, along rows and along columns. The padding
+#: of two strided convolutions centres token i on pixel 4 i; measured on validation windows, plain and mirrored, the
+#: softmax over tokens is 1.6 mm off the nodule without this.
+TOKEN_SHIFT = -0.58
 
 
 @dataclass(frozen=True)
