@@ -131,11 +131,10 @@ def mean_interval(
     """Weighted mean of `values` (n,) with an interval over resampled `units` (n,)."""
     data = np.asarray(values, dtype=np.float64)
     index, n_units = unit_index(units)
-    each = np.ones(data.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    each = _each(weights, data.size)
     sums = np.bincount(index, each * data, minlength=n_units)
     totals = np.bincount(index, each, minlength=n_units)
-    means = [_ratio(float(w @ sums), float(w @ totals)) for w in resamples(n_units, count, rng)] if n_units else []
-    return Interval(_ratio(float(sums.sum()), float(totals.sum())), *_bounds_or_nan(means))
+    return _interval(lambda w: _ratio(float(w @ sums), float(w @ totals)), n_units, count, rng)
 
 
 def median_interval(
@@ -150,7 +149,7 @@ def median_interval(
     data = np.asarray(values, dtype=np.float64)
     order = np.argsort(data, kind="stable")
     index, n_units = unit_index(units)
-    each = np.ones(data.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    each = _each(weights, data.size)
     ranked, rank_unit, rank_weight = data[order], index[order], each[order]
 
     def median(drawn: npt.NDArray[Any]) -> float:
@@ -162,8 +161,7 @@ def median_interval(
         after = int(np.searchsorted(cumulated, half + rounding, side="right"))
         return float((ranked[at] + ranked[min(after, ranked.size - 1)]) / 2.0)
 
-    medians = [median(w) for w in resamples(n_units, count, rng)] if n_units else []
-    return Interval(median(np.ones(n_units)), *_bounds_or_nan(medians))
+    return _interval(median, n_units, count, rng)
 
 
 def auroc_interval(
@@ -178,9 +176,19 @@ def auroc_interval(
     """AUROC with an interval over resampled `units`; `weights` (n,) let several windows of a nodule share one vote."""
     ranked = RankedScores(labels, scores)
     index, n_units = unit_index(units)
-    each = np.ones(index.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    values = [ranked.auroc(each * w[index]) for w in resamples(n_units, count, rng)] if n_units else []
-    return Interval(ranked.auroc(each), *_bounds_or_nan(values))
+    each = _each(weights, index.size)
+    return _interval(lambda w: ranked.auroc(each * w[index]), n_units, count, rng)
+
+
+def _each(weights: npt.ArrayLike | None, n: int) -> Floats:
+    """How much each row counts."""
+    return np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+
+
+def _interval(of: Callable[[npt.NDArray[Any]], float], n_units: int, count: int, rng: np.random.Generator) -> Interval:
+    """What `of` says with each unit counted once, and its bounds over resampled units."""
+    values = [of(drawn) for drawn in resamples(n_units, count, rng)] if n_units else []
+    return Interval(of(np.ones(n_units)), *_bounds_or_nan(values))
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
 
 from imaging.findings import Finding, Report
 from imaging.io.atomic import write_bytes
+from imaging.outputs.dicom_source import result_uid
 from imaging.provenance import creation_time
 
 MANUFACTURER: Final = "nodulus"
@@ -67,6 +68,30 @@ def times() -> dict[str, Any]:
     moment = creation_time()
     date, time = moment.date(), moment.time().replace(microsecond=0)
     return {"content_date": date, "content_time": time, "series_date": date, "series_time": time}
+
+
+def equipment(software_versions: str, weights_sha256: str) -> dict[str, Any]:
+    """What made a result, when and what for, for highdicom's constructors."""
+    return {
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": MODEL_NAME,
+        "software_versions": software_versions,
+        "device_serial_number": long_string(weights_sha256),
+        "content_qualification": "RESEARCH",
+        **times(),
+    }
+
+
+def identity(report: Report, kind: Literal["sr", "seg"]) -> dict[str, Any]:
+    """Series and instance of a report's own result, with `equipment`; UIDs follow from the report."""
+    return {
+        "series_instance_uid": result_uid(report, f"{kind} series"),
+        "series_number": SR_SERIES_NUMBER if kind == "sr" else SEG_SERIES_NUMBER,
+        "series_description": SERIES_DESCRIPTION,
+        "sop_instance_uid": result_uid(report, f"{kind} instance"),
+        "instance_number": 1,
+        **equipment(software(report), report.provenance.weights_sha256),
+    }
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:

@@ -27,10 +27,9 @@ from imaging.outputs import codes
 from imaging.outputs.case import CaseResult
 from imaging.outputs.dicom_file import (
     MANUFACTURER,
-    MODEL_NAME,
     SR_SERIES_NUMBER,
+    equipment,
     long_string,
-    times,
     write_dataset,
 )
 from imaging.outputs.dicom_source import DicomSource, read_source, result_uid
@@ -113,10 +112,6 @@ def reviewed_structured_report(result: CaseResult, review: Review) -> sr.Compreh
         series_number=SERIES_NUMBER,
         sop_instance_uid=_uid(result.report, review, "instance"),
         instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=long_string(software_version()),
-        device_serial_number=long_string(result.report.provenance.weights_sha256) or "none",
         series_description=SERIES_DESCRIPTION,
         is_complete=review.complete,
         is_final=False,
@@ -124,8 +119,7 @@ def reviewed_structured_report(result: CaseResult, review: Review) -> sr.Compreh
         verifying_observer_name=person_name(review.readers[0]) if review.organisation else None,
         verifying_organization=long_string(review.organisation) or None,
         previous_versions=list(review.predecessors) or None,
-        content_qualification="RESEARCH",
-        **times(),
+        **equipment(long_string(software_version()), result.report.provenance.weights_sha256 or "none"),
     )
     document.CodingSchemeIdentificationSequence = [_own_scheme()]
     for observer in document.get("VerifyingObserverSequence", []):

@@ -24,13 +24,9 @@ from imaging.outputs import codes
 from imaging.outputs.case import CaseResult
 from imaging.outputs.dicom_file import (
     MANUFACTURER,
-    MODEL_NAME,
-    SEG_SERIES_NUMBER,
-    SERIES_DESCRIPTION,
     algorithm_name,
-    long_string,
+    identity,
     software,
-    times,
     tracking_identifier,
     write_dataset,
 )
@@ -65,21 +61,11 @@ def segmentation(result: CaseResult) -> seg.Segmentation:
         pixel_array=_outlines(result, findings),
         segmentation_type=seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_segment(report, number, finding) for number, finding in enumerate(findings, 1)],
-        series_instance_uid=result_uid(report, "seg series"),
-        series_number=SEG_SERIES_NUMBER,
-        sop_instance_uid=result_uid(report, "seg instance"),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=software(report),
-        device_serial_number=long_string(report.provenance.weights_sha256),
         content_label="NODULES",
         content_description="Outlined lung nodules; research, not for diagnosis",
-        series_description=SERIES_DESCRIPTION,
-        content_qualification="RESEARCH",
-        **_places(result, source),
         omit_empty_frames=len(findings) * grid.shape[0] > MOST_FRAMES,
-        **times(),
+        **_places(result, source),
+        **identity(report, "seg"),
     )
     dataset.BodyPartExamined = "CHEST"
     _name_dimensions(dataset, result_uid(report, "seg dimensions"))

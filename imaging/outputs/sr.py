@@ -24,13 +24,11 @@ from imaging.outputs.case import CaseResult
 from imaging.outputs.dicom_file import (
     MANUFACTURER,
     MODEL_NAME,
-    SERIES_DESCRIPTION,
-    SR_SERIES_NUMBER,
     algorithm_name,
+    identity,
     long_string,
     parameters,
     software,
-    times,
     tracking_identifier,
     write_dataset,
 )
@@ -62,20 +60,10 @@ def structured_report(result: CaseResult) -> sr.Comprehensive3DSR:
     document = sr.Comprehensive3DSR(
         evidence=list(source.images),
         content=_measurement_report(result, groups, source),
-        series_instance_uid=result_uid(report, "sr series"),
-        series_number=SR_SERIES_NUMBER,
-        sop_instance_uid=result_uid(report, "sr instance"),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=software(report),
-        device_serial_number=long_string(report.provenance.weights_sha256),
-        series_description=SERIES_DESCRIPTION,
         is_complete=True,
         is_final=False,
         is_verified=False,
-        content_qualification="RESEARCH",
-        **times(),
+        **identity(report, "sr"),
     )
     return document
 
