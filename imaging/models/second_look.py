@@ -125,14 +125,12 @@ def _between_tokens(config: VisionConfig, sign: int) -> Floats:
 def _token_places(config: VisionConfig) -> Floats:
     """Distances of the middles of tokens from the window's centre along one side, mm."""
     count = config.window_pixels // TOKEN_PIXELS
-    places: Floats = (np.arange(count) - (count - 1) / 2) * config.token_mm
-    return places
+    return (np.arange(count, dtype=np.float64) - (count - 1) / 2) * config.token_mm
 
 
 def _pixel_places(config: VisionConfig) -> Floats:
     """Distances of pixels from the window's centre along one side, mm."""
-    places: Floats = (np.arange(config.window_pixels) - (config.window_pixels - 1) / 2) * config.pixel_mm
-    return places
+    return (np.arange(config.window_pixels, dtype=np.float64) - (config.window_pixels - 1) / 2) * config.pixel_mm
 
 
 def _within(places: Floats, reach_mm: Sequence[float]) -> torch.Tensor:
