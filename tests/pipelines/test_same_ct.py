@@ -70,13 +70,37 @@ def test_voxels_and_places_are_equal(forms: Path, name: str):
     assert np.abs(first.grid.affine - other.grid.affine).max() <= 0.001
 
 
-@pytest.mark.parametrize("name", FORMS[1:])
-def test_findings_are_equal(findings, name: str):
-    assert findings["dicom"]
-    assert len(findings[name]) == len(findings["dicom"])
-    for one, other in zip(findings["dicom"], findings[name], strict=True):
+def check_equal(first: tuple[Finding, ...], second: tuple[Finding, ...]) -> None:
+    assert first
+    assert len(second) == len(first)
+    for one, other in zip(first, second, strict=True):
         assert np.linalg.norm(np.subtract(one.centre_mm, other.centre_mm)) <= 0.01
         assert abs(one.score - other.score) <= 0.0001
+
+
+@pytest.mark.parametrize("name", FORMS[1:])
+def test_findings_are_equal(findings, name: str):
+    check_equal(findings["dicom"], findings[name])
+
+
+@pytest.mark.shared
+def test_a_real_ct_gives_the_same_findings_in_every_form(shared_data: Path, tmp_path: Path):
+    """Whether they are right is not asked here: no outline is looked at."""
+    from imaging.models.weights import load_model
+    from pipelines.predict import predict
+
+    archive = shared_data / "ct" / "LIDC-IDRI-0001.zip"
+    volume = imaging.read_volume(archive)
+    image = SimpleITK.Cast(_as_image(volume), SimpleITK.sitkInt16)
+    SimpleITK.WriteImage(image, str(tmp_path / "ct.nii"))
+    SimpleITK.WriteImage(image, str(tmp_path / "ct.mha"))
+    model = load_model()
+    found = predict(archive, model=model, explain=False).report.findings
+    for name in ("ct.nii", "ct.mha"):
+        other = imaging.read_volume(tmp_path / name)
+        np.testing.assert_array_equal(volume.array, other.array)
+        assert np.abs(volume.grid.affine - other.grid.affine).max() <= 0.001
+        check_equal(found, predict(tmp_path / name, model=model, explain=False).report.findings)
 
 
 def test_the_command_on_a_zip_and_on_nifti(forms: Path, findings, tmp_path: Path):

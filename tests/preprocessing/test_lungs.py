@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from importlib.resources import files
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, product
 
 import nibabel
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from imaging.errors import InputError, Notice
 from imaging.geometry import Grid, Volume
@@ -70,6 +71,42 @@ def test_every_nodule_is_inside_those_on_the_pleura_too(chest, found):
     for nodule in chest.nodules:
         share = share_inside(found, nodule.centre_mm, nodule.diameter_mm, within=chest.lungs > 0)
         assert share >= 0.9, nodule
+
+
+LUNG_RADII_MM = np.array([55.0, 80.0, 115.0])
+
+
+def test_small_nodules_all_over_the_pleura_are_inside():
+    """Two ellipsoids of lung in a cylinder of tissue, with nodules whose cap alone shows: volumes are known exactly."""
+    grid = Grid.from_spacing((130, 160, 230), spacing_mm=(2.0, 1.5, 1.5), origin_mm=(-171.75, -119.25, -129.0))
+    places = np.moveaxis(grid.to_mm(np.moveaxis(np.indices(grid.shape), 0, -1)), -1, 0).astype(np.float32)
+    x, y, _ = places
+    array = np.where((x / 160) ** 2 + (y / 110) ** 2 < 1, np.float32(40), np.float32(-1000))
+    array[in_ellipsoids(places)] = -860
+    nodules = []
+    for number, (side, around, up) in enumerate(product((-1, 1), (-60, -25, 10, 40, 75), (-35, 0, 30))):
+        around, up, diameter = np.deg2rad(around), np.deg2rad(up), (5.0, 6.0, 8.0)[number % 3]
+        surface = LUNG_RADII_MM * (side * np.cos(around) * np.cos(up), np.sin(around) * np.cos(up), np.sin(up))
+        normal = surface / LUNG_RADII_MM**2
+        centre = surface + np.array([side * 72, 0, 0]) - 0.3 * diameter * normal / np.linalg.norm(normal)
+        low = np.floor(grid.to_index(centre)).astype(int) - 5
+        box = tuple(slice(n, n + 11) for n in low)
+        away_mm = np.linalg.norm(places[:, *box].T - centre, axis=-1).T
+        array[box][away_mm <= diameter / 2] = 35
+        nodules.append((centre, diameter))
+    noise = np.random.default_rng(0).normal(scale=12, size=array.shape)
+    lungs = find_lungs(Volume((gaussian_filter(array, 0.45) + noise).astype(np.float32), grid))
+    inside = in_ellipsoids(places)
+    shares = {d: [share_inside(lungs, c, d, within=inside) for c, other in nodules if other == d] for d in (5, 6, 8)}
+    assert [min(shares[d]) >= least for d, least in ((5, 0.75), (6, 0.8), (8, 0.85))] == [True] * 3, shares
+    assert np.mean(np.concatenate(list(shares.values()))) >= 0.94
+    assert lungs.volume_ml == pytest.approx(2 * 4 / 3 * np.pi * LUNG_RADII_MM.prod() / 1000, rel=0.005)
+
+
+def in_ellipsoids(places: np.ndarray) -> np.ndarray:
+    x, y, z = places
+    a, b, c = LUNG_RADII_MM
+    return ((np.abs(x) - 72) / a) ** 2 + (y / b) ** 2 + (z / c) ** 2 < 1
 
 
 def test_no_doubt_is_raised_about_a_whole_chest(found):
