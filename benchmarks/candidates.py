@@ -9,7 +9,6 @@ much here, so it is in the table; there is no bar. Intervals are by bootstrap ov
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.comparison import RESAMPLES, SEED, baselines, parser_of, writes
 from benchmarks.lidc_data import SHARED, Stack
 from benchmarks.results_table import Made, markdown_table, publish
 from benchmarks.scorers import BlobDetector, CentrePrior, RandomInLung, Window
@@ -33,8 +33,6 @@ PIXELS, PIXEL_MM = 50, 0.7
 #: The grey scale of the pictures, HU.
 BLACK_HU, WHITE_HU = -1000.0, 400.0
 REPEATS, REPEAT_MM = 7, 2.5
-SEED = 0
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +79,7 @@ def _window(picture: npt.NDArray[np.float32], repeats: int) -> Window:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.candidates", description=__doc__.splitlines()[0])
-    parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--weights", help="weights to measure; by default those that ship")
-    parser.add_argument("--baselines-only", action="store_true")
-    parser.add_argument("--no-write", action="store_true", help="print only")
-    options = parser.parse_args(arguments)
+    options = parser_of("candidates", __doc__).parse_args(arguments)
     candidates = Candidates.read(options.split)
     if candidates.sha256 != FROZEN:
         raise SystemExit(f"the candidates are not the frozen ones: their sha256 is {candidates.sha256}, not {FROZEN}")
@@ -111,9 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     text += markdown_table(("scorer", "AUROC"), [(scorer, str(each)) for scorer, each in figures.items()])
     headline = "; ".join(f"{scorer} {each.value:.4f}" for scorer, each in list(figures.items())[:2])
-    write = not (options.no_write or options.baselines_only)
     title = f"Candidates ({options.split})"
-    publish("candidates", title, text, made, split=options.split, headline=headline, write=write)
+    publish("candidates", title, text, made, split=options.split, headline=headline, write=writes(options))
 
 
 def _baselines() -> dict[str, Callable[[Candidates], npt.ArrayLike]]:
@@ -122,7 +114,7 @@ def _baselines() -> dict[str, Callable[[Candidates], npt.ArrayLike]]:
 
     return {
         "brightness of the middle": lambda c: [middle_brightness(picture) for picture in c.pictures],
-        **{scorer.name: scored(scorer) for scorer in (RandomInLung(SEED), CentrePrior(), BlobDetector())},
+        **{scorer.name: scored(scorer) for scorer in baselines()},
     }
 
 

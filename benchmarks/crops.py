@@ -11,7 +11,6 @@ prior.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.lidc_data import FROZEN, SHARED, LidcCrops, Stack, frozen_list
-from benchmarks.results_table import Made, markdown_table, publish
-from benchmarks.scorers import BlobDetector, CentrePrior, RandomInLung, Scorer, StackMark
+from benchmarks.comparison import RESAMPLES, SEED, SIZES_MM, compared, parser_of, writes
+from benchmarks.lidc_data import SHARED, LidcCrops, Stack, frozen_list
+from benchmarks.results_table import markdown_table, publish
+from benchmarks.scorers import Scorer, StackMark
 from imaging.evaluation.bootstrap import Interval, bounds, resamples, unit_index
 from imaging.evaluation.luna16 import FrocResult, evaluate_marks
 from imaging.evaluation.tables import Annotations, Marks
@@ -31,9 +31,6 @@ CROP_PIXELS = 80
 #: False marks per stack at which sensitivity is read, and per litre of lung.
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RATES_PER_LITRE = (5.0, 10.0, 20.0, 40.0)
-SIZES_MM = ((0.0, 6.0), (6.0, 8.0), (8.0, 15.0), (15.0, np.inf))
-SEED = 0
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,29 +160,14 @@ def _cell(interval: Interval, rate: float) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.crops", description=__doc__.splitlines()[0])
-    parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--weights", help="weights to measure; by default those that ship")
-    parser.add_argument("--baselines-only", action="store_true")
-    parser.add_argument("--no-write", action="store_true", help="print only")
-    options = parser.parse_args(arguments)
+    options = parser_of("crops", __doc__).parse_args(arguments)
     crops = CropSet.read(options.split)
-    scorers: list[Scorer] = [RandomInLung(SEED), CentrePrior(), BlobDetector()]
-    name, sha256 = "none", "-" * 16
-    if not options.baselines_only:
-        from benchmarks.model_scorer import ModelScorer
-
-        model = ModelScorer.load(options.weights)
-        scorers.insert(0, model)
-        name, sha256 = model.weights_name, model.weights_sha256
+    scorers, made = compared("crops", options)
     figures = [measure(scorer, crops) for scorer in scorers]
-    data = f"crops_{options.split}.csv"
-    made = Made(f"python -m benchmarks.crops --split {options.split}", SEED, name, sha256, data, FROZEN[data])
     one, four = figures[0].at_rates[3], figures[0].at_rates[5]
     headline = f"{figures[0].name}: sensitivity {one.value:.3f} at 1 false mark a stack, {four.value:.3f} at 4"
-    write = not (options.no_write or options.baselines_only)
     title = f"Crops ({options.split})"
-    publish("crops", title, body(figures, crops), made, split=options.split, headline=headline, write=write)
+    publish("crops", title, body(figures, crops), made, split=options.split, headline=headline, write=writes(options))
 
 
 if __name__ == "__main__":

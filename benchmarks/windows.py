@@ -10,7 +10,6 @@ thresholds and models are chosen on `val`; every look at `test` is logged.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.lidc_data import FROZEN, SHARED, LidcCrops, Stack, frozen_list
-from benchmarks.results_table import Made, markdown_table, publish
-from benchmarks.scorers import BlobDetector, CentrePrior, Point, RandomInLung, Scorer, Window, WindowPoints
+from benchmarks.comparison import RESAMPLES, SEED, SIZES_MM, compared, parser_of, writes
+from benchmarks.lidc_data import SHARED, LidcCrops, Stack, frozen_list
+from benchmarks.results_table import markdown_table, publish
+from benchmarks.scorers import Point, Scorer, Window, WindowPoints
 from imaging.evaluation.bootstrap import Interval, auroc_interval, mean_interval, median_interval
 from imaging.evaluation.pointing import in_plane_error_mm, points_at, shared_votes
 
-#: Bounds of the size groups, mm.
-SIZES_MM = ((0.0, 6.0), (6.0, 8.0), (8.0, 15.0), (15.0, np.inf))
 SMALL_MM = 8.0
-SEED = 0
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,40 +206,22 @@ def body(figures: Sequence[WindowFigures], windows: WindowSet) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.windows", description=__doc__.splitlines()[0])
-    parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--weights", help="weights to measure; by default those that ship")
+    parser = parser_of("windows", __doc__)
     parser.add_argument("--no-grad-cam", action="store_true", help="leave out the Grad-CAM peak")
-    parser.add_argument("--baselines-only", action="store_true")
-    parser.add_argument("--no-write", action="store_true", help="print only")
     options = parser.parse_args(arguments)
     windows = WindowSet.read(options.split)
-    scorers: list[Scorer] = [RandomInLung(SEED), CentrePrior(), BlobDetector()]
-    name, sha256 = "none", "-" * 16
-    if not options.baselines_only:
-        from benchmarks.model_scorer import ModelScorer
-
-        model = ModelScorer.load(options.weights, grad_cam=not options.no_grad_cam)
-        scorers.insert(0, model)
-        name, sha256 = model.weights_name, model.weights_sha256
+    scorers, made = compared("windows", options, grad_cam=not options.no_grad_cam)
     figures = [measure(scorer, windows) for scorer in scorers]
-    made = Made(
-        command=f"python -m benchmarks.windows --split {options.split}",
-        seed=SEED,
-        weights_name=name,
-        weights_sha256=sha256,
-        data=f"windows_{options.split}.csv",
-        data_sha256=FROZEN[f"windows_{options.split}.csv"],
-    )
     best = figures[0]
     pointing, small, error = best.points["refined"]
     headline = (
         f"{best.name}: AUROC {best.auroc.value:.4f}; pointing {pointing.value:.3f}, "
         f"under 8 mm {small.value:.3f}; median error {error.value:.2f} mm"
     )
-    write = not (options.no_write or options.baselines_only)
     title = f"Windows ({options.split})"
-    publish("windows", title, body(figures, windows), made, split=options.split, headline=headline, write=write)
+    publish(
+        "windows", title, body(figures, windows), made, split=options.split, headline=headline, write=writes(options)
+    )
 
 
 if __name__ == "__main__":

@@ -146,32 +146,14 @@ def _calibration(result: FrocResult) -> tuple[Calibration | None, tuple[Notice, 
     return measure_calibration(scores, result.verdicts[judged] == ON_NODULE), ()
 
 
-def evaluate_to_folder(
-    marks: str | Path,
-    folder: str | Path,
-    *,
-    truth: str | Path,
-    excluded: str | Path | None = None,
-    series: str | Path | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[Evaluation, dict[str, Path]]:
-    """`evaluate`, then write ``evaluation.json``, ``evaluation.html`` and ``froc.svg`` into a folder, each file whole.
+def evaluate_to_folder(marks: str | Path, folder: str | Path, **options: Any) -> tuple[Evaluation, dict[str, Path]]:
+    """`evaluate` with its `options`, then write ``evaluation.json``, ``evaluation.html`` and ``froc.svg``, each whole.
 
     Raises:
         InputError, UsageError: as `evaluate`.
         OutputError: ``output.*`` if a file cannot be written.
     """
-    evaluation = evaluate(
-        marks,
-        truth=truth,
-        excluded=excluded,
-        series=series,
-        resamples=resamples,
-        seed=seed,
-        on_progress=on_progress,
-    )
+    evaluation = evaluate(marks, **options)
     return evaluation, write_evaluation(evaluation, folder)
 
 
