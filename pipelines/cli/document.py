@@ -30,6 +30,12 @@ def _commands() -> str:
     return _markdown(("command", "what it does"), ((f"`nodulus {c.name}`", c.summary) for c in COMMANDS))
 
 
+def _preparations() -> str:
+    from pipelines.cli.table import PREPARATIONS
+
+    return _markdown(("command", "from"), ((f"`nodulus prepare {c.name}`", c.summary) for c in PREPARATIONS))
+
+
 def _formats() -> str:
     from imaging.outputs.registry import DEFAULT_FORMATS, WRITERS
 
@@ -75,6 +81,7 @@ def _codes() -> str:
 BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "exit codes": _exit_codes,
     "commands": _commands,
+    "preparations": _preparations,
     "formats": _formats,
     "stages": _stages,
     "series rule": _series_rule,

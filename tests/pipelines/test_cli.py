@@ -398,7 +398,7 @@ def test_train_hands_over_its_options(
 
 
 def test_prepare_refuses_a_folder_without_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert run(["prepare", str(tmp_path), "-o", str(tmp_path / "out")]) == 4
+    assert run(["prepare", "crops", str(tmp_path), "-o", str(tmp_path / "out")]) == 4
     assert "cases.layout: there is no crops.csv" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
