@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Any
 
 
-def open_viewer(path: str | Path, result: str | Path | None = None, *, block: bool = True) -> Any:
+def open_viewer(
+    path: str | Path,
+    result: str | Path | None = None,
+    *,
+    compare: str | Path | None = None,
+    compare_result: str | Path | None = None,
+    block: bool = True,
+) -> Any:
     """Open a CT, and a result on it, in a napari window; used by ``nodulus view``.
 
     Args:
         path: whatever `imaging.read_volume` reads.
         result: a folder written by ``nodulus predict``.
+        compare: another CT of the patient, shown beside it.
+        compare_result: the result folder of that CT.
         block: wait until the window is closed; else return the viewer at once.
 
     Raises:
@@ -22,4 +31,5 @@ def open_viewer(path: str | Path, result: str | Path | None = None, *, block: bo
     """
     from pipelines.viewer.window import open_window
 
-    return open_window(Path(path), None if result is None else Path(result), block=block)
+    paths = [None if place is None else Path(place) for place in (result, compare, compare_result)]
+    return open_window(Path(path), paths[0], other=paths[1], other_result=paths[2], block=block)
