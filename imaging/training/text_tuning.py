@@ -1,0 +1,366 @@
+"""Teach the text tower more wordings while the image tower stands still, and detection with it.
+
+The image tower looks at each window once. What it saw meets many wordings of what the readers said of the nodule, and
+only the text tower learns. In the end the smallest change of its last projection puts the sentences that detect exactly
+where they were (least squares by the pseudo-inverse), so that no logit of a nodule moves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+from imaging.errors import ModelError
+from imaging.models.intensity import normalize_bytes
+from imaging.models.network import NoduleNet, attention_of, attribute_pool, pool_tokens
+from imaging.models.prompts import NODULE, all_sentences, attribute_names, concepts
+from imaging.models.text import FIRST_WORD, PAD, UNKNOWN, TextTower, Vocabulary
+from imaging.training.cases import CaseSet
+from imaging.training.losses import prompt_targets
+from imaging.training.wordings import SIDES, Side, draw_sentence, wordings
+
+Progress = Callable[[int, int], None]
+
+#: The nodule direction may differ by so much after a run, in any component.
+DIRECTION_TOLERANCE = 1e-4
+#: A sentence is drawn with strange words in it with this chance, so that one unknown word does not turn its meaning.
+STRANGE = 0.15
+#: A nodule is there or not: a third side says no more than the second.
+WHOLE: tuple[Side, ...] = ("present", "absent")
+#: Windows through the image tower at a time.
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class TuningRecipe:
+    """Everything that decides a run, besides the weights it starts from and its cases.
+
+    Args:
+        steps: of the optimizer.
+        ways: wordings a step of each side of each attribute.
+        windows: windows a step of each kind, with and without a nodule, whose tokens meet prompts.
+        rate: highest learning rate; a short warm-up, then a cosine to a hundredth.
+        weight_decay: of matrices.
+        alone, prompts, nodule, anchor: weights of parts of the loss, beside that of a sentence against its opposite.
+        seed: of wordings and windows.
+    """
+
+    steps: int = 1000
+    ways: int = 3
+    windows: int = 48
+    rate: float = 5e-4
+    weight_decay: float = 0.05
+    alone: float = 0.5
+    prompts: float = 0.3
+    nodule: float = 0.3
+    anchor: float = 30.0
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a frozen image tower saw of windows.
+
+    Args:
+        tokens: float16 (n, th, tw, d), unit embeddings.
+        pooled: (n, d), their mean where the nodule is, see `attribute_pool`.
+        labels: (n, concepts), NaN unknown; the first column is ``nodule``.
+    """
+
+    tokens: torch.Tensor
+    pooled: torch.Tensor
+    labels: torch.Tensor
+
+    def part(self, keep: torch.Tensor) -> Seen:
+        """The windows at `keep`, a mask or indices."""
+        return Seen(self.tokens[keep], self.pooled[keep], self.labels[keep])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Seen]) -> Seen:
+        """Several as one."""
+        return cls(
+            torch.cat([p.tokens for p in parts]),
+            torch.cat([p.pooled for p in parts]),
+            torch.cat([p.labels for p in parts]),
+        )
+
+
+@torch.inference_mode()
+def see(net: NoduleNet, cases: CaseSet, *, on_progress: Progress | None = None) -> Seen:
+    """Look at each window once, in order.
+
+    Args:
+        net: in evaluation mode.
+        cases: windows and their labels.
+        on_progress: called as (windows done, all); may raise to cancel.
+    """
+    device = next(net.parameters()).device
+    tokens, pooled = [], []
+    for start in range(0, len(cases), BATCH):
+        if on_progress is not None:
+            on_progress(start, len(cases))
+        stored = torch.from_numpy(np.ascontiguousarray(cases.images[start : start + BATCH]))
+        seen = net.tokens(normalize_bytes(stored.to(device)))
+        attention = attention_of(net.logits_of(seen, net.nodule_direction())[:, 0])
+        pooled.append(attribute_pool(seen, attention).float().cpu())
+        tokens.append(seen.half().cpu())
+    return Seen(torch.cat(tokens), torch.cat(pooled), torch.from_numpy(cases.labels))
+
+
+def tune_text(
+    net: NoduleNet, seen: Seen, recipe: TuningRecipe, *, on_progress: Progress | None = None
+) -> tuple[NoduleNet, list[dict[str, float]]]:
+    """A net whose text tower has learned the wordings; all else, and the nodule direction, is as in `net`.
+
+    Args:
+        net: stays as it is.
+        seen: by `net`.
+        recipe: of the run.
+        on_progress: called as (steps done, steps); may raise to cancel.
+
+    Returns:
+        the net in evaluation mode, and the losses every so many steps.
+
+    Raises:
+        ModelError: ``text.moved`` if the nodule direction cannot be put back where it was.
+    """
+    torch.manual_seed(recipe.seed)
+    tuned = with_vocabulary(net, (*all_sentences(), *wordings().texts()))
+    tuned.requires_grad_(False)
+    tuned.text.requires_grad_(True)
+    loss = _Loss(net, tuned, seen, recipe)
+    history = _descend(tuned, loss, recipe, on_progress)
+    put_back(tuned.text, net.text, _anchors())
+    tuned.requires_grad_(True).eval()
+    check_direction(net, tuned)
+    return tuned, history
+
+
+def _descend(
+    tuned: NoduleNet, loss: _Loss, recipe: TuningRecipe, on_progress: Progress | None
+) -> list[dict[str, float]]:
+    chance = torch.Generator().manual_seed(recipe.seed)
+    plain = [p for n, p in tuned.text.named_parameters() if p.ndim < 2 or "embedding" in n]
+    matrices = [p for n, p in tuned.text.named_parameters() if not (p.ndim < 2 or "embedding" in n)]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98))
+    history = []
+    warm = max(1, recipe.steps // 20)
+    for step in range(recipe.steps):
+        if on_progress is not None:
+            on_progress(step, recipe.steps)
+        share = min((step + 1) / warm, 0.01 + 0.99 * math.cos(math.pi / 2 * step / recipe.steps) ** 2)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * share
+        total, parts = loss(chance)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(tuned.text.parameters(), 1.0)
+        optimizer.step()
+        if (step + 1) % max(1, recipe.steps // 20) == 0:
+            history.append({"step": step + 1, **{name: float(value.detach()) for name, value in parts.items()}})
+    if on_progress is not None:
+        on_progress(recipe.steps, recipe.steps)
+    return history
+
+
+# --- the loss ---------------------------------------------------------------------------------------------------------
+
+
+class _Loss:
+    """Draws wordings and windows, and says how badly they fit."""
+
+    def __init__(self, net: NoduleNet, tuned: NoduleNet, seen: Seen, recipe: TuningRecipe) -> None:
+        self._tuned, self._seen, self._recipe = tuned, seen, recipe
+        whole = concepts()[NODULE]
+        with torch.inference_mode(False), torch.no_grad():
+            self._anchored = net.text.embed(_anchors())
+            self._some, self._none = net.text.embed(whole.present).mean(0), net.text.embed(whole.absent).mean(0)
+        nodule = seen.labels[:, 0]
+        self._with, self._without = torch.nonzero(nodule >= 0.5)[:, 0], torch.nonzero(nodule < 0.1)[:, 0]
+        self._scale = tuned.log_scale.exp().detach()
+        known = seen.labels[self._with, 1:]
+        share = known.nanmean(dim=0).nan_to_num(nan=0.5).clamp(0.02, 0.98)
+        self._balance = (1 - share).log() - share.log()
+
+    def __call__(self, chance: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss of one draw and its parts."""
+        ways, recipe = self._recipe.ways, self._recipe
+        names = attribute_names()
+        texts = [draw_sentence(name, side, chance) for side in SIDES for name in names for _ in range(ways)]
+        texts += [draw_sentence(NODULE, side, chance) for side in WHOLE for _ in range(ways)]
+        vectors = self._embed([*_anchors(), *texts], chance)
+        anchors, rest = vectors[: len(self._anchored)], vectors[len(self._anchored) :]
+        sides = rest[: 3 * len(names) * ways].reshape(3, len(names), ways, -1)
+        nodule = rest[3 * len(names) * ways :].reshape(2, ways, -1)
+        parts = {
+            "anchor": (anchors - self._anchored).square().sum(dim=1).mean(),
+            **self._attributes(*sides),
+            **self._prompts(sides[0], sides[1], nodule, chance),
+        }
+        weights = {
+            "anchor": recipe.anchor,
+            "pair": 1.0,
+            "alone": recipe.alone,
+            "prompts": recipe.prompts,
+            "nodule": recipe.nodule,
+        }
+        return sum((weights[name] * value for name, value in parts.items()), torch.zeros(())), parts
+
+    def _embed(self, texts: Sequence[str], chance: torch.Generator) -> torch.Tensor:
+        text = self._tuned.text
+        ids = text.vocabulary.tokenize(texts, context=text.config.context)
+        ids[len(self._anchored) :] = with_strange_words(ids[len(self._anchored) :], chance)
+        return _embed_short(text, ids)
+
+    def _attributes(self, present: torch.Tensor, absent: torch.Tensor, denied: torch.Tensor) -> dict[str, torch.Tensor]:
+        """A sentence against an opposite, and each alone against the class' share, over all windows with a nodule."""
+        pooled, labels = self._seen.pooled[self._with], self._seen.labels[self._with, 1:]
+        yes, no, not_there = (torch.einsum("nd,awd->nwa", pooled, v) * self._scale for v in (present, absent, denied))
+        pair = (_masked(yes - no, labels) + _masked(yes - not_there, labels)) / 2
+        alone = [
+            _masked(sign * (side - side.detach().mean(dim=0)) - self._balance, labels)
+            for sign, side in ((1, yes), (-1, no), (-1, not_there))
+        ]
+        return {"pair": pair, "alone": torch.stack(alone).mean()}
+
+    def _prompts(
+        self, present: torch.Tensor, absent: torch.Tensor, nodule: torch.Tensor, chance: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Prompts against "no nodule" over the tokens of some windows, and nodules in other words."""
+        index = torch.cat([_some(part, self._recipe.windows, chance) for part in (self._with, self._without)])
+        tokens, labels = self._seen.tokens[index].float(), self._seen.labels[index]
+        directions = torch.cat(
+            [(torch.cat([present, absent]) - self._none).flatten(0, 1), nodule[0] - self._none, self._some - nodule[1]]
+        )
+        pooled = pool_tokens(self._tuned.logits_of(tokens, directions))
+        ways, kinds = present.shape[1], 2 * len(present)
+        has = prompt_targets(labels)[:, 1:]
+        lacks = torch.where(labels[:, :1] < 0.1, has, 1 - has)
+        said = pooled[:, : kinds * ways].reshape(len(index), kinds, ways).transpose(1, 2)
+        detect = pooled[:, kinds * ways :]
+        return {
+            "prompts": _masked(said, torch.cat([has, lacks], dim=1)),
+            "nodule": cross_entropy(detect, labels[:, :1].expand_as(detect)),
+        }
+
+
+def _embed_short(text: TextTower, ids: torch.Tensor) -> torch.Tensor:
+    """As ``text(ids)``, without the columns that only pad: a third of the work."""
+    longest = int((ids != PAD).sum(dim=1).max())
+    mask = text.transformer.attn_mask
+    text.transformer.attn_mask = mask[:longest, :longest]
+    try:
+        vectors: torch.Tensor = text(ids[:, :longest])
+        return vectors
+    finally:
+        text.transformer.attn_mask = mask
+
+
+def _masked(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of (n, ways, concepts) with (n, concepts) where known, each concept weighing the same."""
+    known = ~labels.isnan()
+    targets = labels.nan_to_num(nan=0.0)[:, None].expand_as(logits)
+    raw = cross_entropy(logits, targets, reduction="none").mean(dim=1) * known
+    return (raw.sum(dim=0) / known.sum(dim=0).clamp(min=1)).mean()
+
+
+def _some(members: torch.Tensor, number: int, chance: torch.Generator) -> torch.Tensor:
+    if not len(members):
+        return members
+    return members[torch.randint(0, len(members), (number,), generator=chance)]
+
+
+def with_strange_words(ids: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+    """Token ids (n, context) with one or two unknown words put in here and there, never in place of a known one."""
+    strange = ids.clone()
+    context = ids.shape[1]
+    for number in torch.nonzero(torch.rand(len(ids), generator=chance) < STRANGE)[:, 0].tolist():
+        row = ids[number][ids[number] != PAD].tolist()
+        count = min(1 + int(torch.randint(0, 2, (1,), generator=chance)), context - len(row))
+        at = 1 + int(torch.randint(0, len(row) - 1, (1,), generator=chance))
+        row[at:at] = [UNKNOWN] * max(count, 0)
+        strange[number, : len(row)] = torch.tensor(row)
+    return strange
+
+
+# --- what must not move -----------------------------------------------------------------------------------------------
+
+
+def _anchors() -> tuple[str, ...]:
+    """The sentences that detect."""
+    whole = concepts()[NODULE]
+    return (*whole.present, *whole.absent)
+
+
+@torch.no_grad()
+def put_back(tower: TextTower, before: TextTower, sentences: Sequence[str]) -> None:
+    """Make `tower` embed `sentences` as `before` does, by the smallest change of its last projection.
+
+    The change lies in the space that the sentences' features span; with fewer sentences than features it is exact.
+    """
+    wanted = before.embed(sentences).double()
+    projection = tower.transformer.text_projection
+    assert isinstance(projection, torch.Tensor)
+    features = _features(tower, sentences).double()
+    now = features @ projection.double()
+    target = wanted * (now * wanted).sum(dim=1, keepdim=True).clamp(min=1e-3)
+    change = torch.linalg.pinv(features) @ (target - now)
+    projection += change.to(projection)
+
+
+def _features(tower: TextTower, sentences: Sequence[str]) -> torch.Tensor:
+    """What the last projection takes: (n, width)."""
+    transformer = tower.transformer
+    projection = transformer.text_projection
+    transformer.text_projection = None
+    try:
+        ids = tower.vocabulary.tokenize(sentences, context=tower.config.context)
+        features: torch.Tensor = transformer(ids.to(projection.device))
+        return features
+    finally:
+        transformer.text_projection = projection
+
+
+def check_direction(before: NoduleNet, after: NoduleNet) -> float:
+    """How far the nodule direction has moved, at most in any component.
+
+    Raises:
+        ModelError: ``text.moved`` if that is more than `DIRECTION_TOLERANCE`: scores would change.
+    """
+    moved = float((before.nodule_direction() - after.nodule_direction()).abs().max())
+    if not moved <= DIRECTION_TOLERANCE:
+        raise ModelError("text.moved", f"a component of the nodule direction moved by {moved:.2g}")
+    return moved
+
+
+@torch.no_grad()
+def with_vocabulary(net: NoduleNet, texts: Sequence[str]) -> NoduleNet:
+    """A copy of `net` that also knows the words of `texts`; known words keep their embeddings.
+
+    A new word starts as the mean of the known ones, with a little noise from torch's global generator.
+    """
+    known = net.text.vocabulary.ids
+    ids = tuple(sorted({*known, *Vocabulary.of_texts(texts).ids}))
+    wide = NoduleNet.from_json(net.to_json() | {"vocabulary": list(ids)})
+    name = "text.transformer.token_embedding.weight"
+    state = deepcopy(net.state_dict())
+    old = state[name]
+    words = old[FIRST_WORD:-1]
+    fresh = words.mean(dim=0) + 0.02 * torch.randn(len(ids), old.shape[1])
+    for place, token in enumerate(known):
+        fresh[ids.index(token)] = words[place]
+    state[name] = torch.cat([old[:FIRST_WORD], fresh, old[-1:]])
+    wide.load_state_dict(state)
+    return wide.eval()
