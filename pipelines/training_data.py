@@ -59,7 +59,7 @@ def gather(
     """Read the table and everything that it names.
 
     Args:
-        manifest: see `imaging.training.manifest`.
+        manifest: see `imaging.training.manifest`; or a folder that ``nodulus prepare`` wrote.
         cache: folder for the windows of scans; a scan that is in it is not cut again.
         config: of the tower.
         on_row: called as (lines done, lines); may raise to cancel.
@@ -68,7 +68,7 @@ def gather(
         InputError: ``manifest.layout``, ``manifest.path``, ``manifest.label``, ``manifest.one_sided``,
             ``cases.layout``, or what `imaging.read_volume` and `find_lungs` refuse a scan with.
     """
-    rows = read_rows(manifest)
+    rows = read_rows(manifest) if not manifest.is_dir() else (ManifestRow(manifest, 1, "train", None),)
     parts: list[_Part] = []
     left_out = []
     own_val = not any(row.split == "val" for row in rows)

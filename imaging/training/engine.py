@@ -1,125 +1,164 @@
-"""The training loop: seeded batches, AdamW, an exponential mean of the weights, checkpoints that resume bit for bit."""
+"""The training loop: seeded batches, AdamW, a running mean of the weights, checkpoints that resume bit for bit.
+
+accelerate spreads a step over processes and runs it in the precision wanted; torch keeps the mean of the weights.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel
 
+from imaging.errors import UsageError
 from imaging.models.intensity import normalize_bytes
-from imaging.models.network import NoduleNet, pool_tokens
+from imaging.models.network import NoduleNet
 from imaging.training.augment import augment
 from imaging.training.cases import CaseSet
-from imaging.training.losses import LossWeights, Sentences, weak_loss
+from imaging.training.losses import Sentences, WeakLoss
+from imaging.training.pace import Pace, StepPace
+from imaging.training.processes import Processes
+from imaging.training.recipe import Recipe
+from imaging.training.sampler import CHANGE, DRAW, DROP, Sampler, seed_of
+from imaging.training.shelf import Shelf
+
+#: Losses are told every so many steps.
+TOLD_EVERY = 20
+#: A batch is augmented in so many parts, each with chance of its own, so that 1, 2, 4 or 8 processes do the same to it.
+PARTS = 8
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a run, besides its cases.
+class Told:
+    """What a run says of itself every `TOLD_EVERY` steps.
 
     Args:
-        steps: optimizer steps in all.
-        batch: windows a step.
-        rate: highest learning rate; a warm-up, then a cosine to a hundredth.
-        weight_decay: of matrices, not of norms and biases.
-        ema: decay of the exponential mean of the weights, which is what a run ships.
-        seed: of the weights, the batches and the augmentation.
-        shares: collection -> share of a batch; collections not named share what is left by their size.
-        positives: share of windows with a nodule among those of a collection that has both.
-        weights: of the parts of the loss.
+        step: steps done.
+        rate: learning rate of the last one.
+        losses: of the last step's batch, by name.
+        windows_per_s: windows trained on a second since the last time, over all processes.
     """
 
-    steps: int
-    batch: int = 64
-    rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: int = 200
-    ema: float = 0.999
-    seed: int = 0
-    shares: Mapping[str, float] = field(default_factory=dict)
-    positives: float = 0.4
-    weights: LossWeights = field(default_factory=LossWeights)
-
-    def to_json(self) -> dict[str, Any]:
-        """The recipe as plain values."""
-        return {**asdict(self), "shares": dict(self.shares)}
-
-
-class Sampler:
-    """Draws the cases of each batch: collections by their shares, windows with and without a nodule in proportion."""
-
-    def __init__(self, cases: CaseSet, recipe: Recipe) -> None:
-        self._pools: list[torch.Tensor] = []
-        chances = []
-        positive, negative = cases.labels[:, 0] >= 0.1, cases.labels[:, 0] < 0.1  # neither where it is NaN
-        left = max(0.0, 1.0 - sum(recipe.shares.values()))
-        unnamed = sum(
-            int((cases.collection == i).sum()) for i, n in enumerate(cases.collections) if n not in recipe.shares
-        )
-        for i, name in enumerate(cases.collections):
-            mine = cases.collection == i
-            share = recipe.shares.get(name, left * float(mine.sum()) / max(unnamed, 1))
-            for pool, part in ((mine & positive, recipe.positives), (mine & negative, 1 - recipe.positives)):
-                if pool.any():
-                    whole = not (mine & positive).any() or not (mine & negative).any()
-                    self._pools.append(torch.from_numpy(np.flatnonzero(pool)))
-                    chances.append(share if whole else share * part)
-        self._chances = torch.tensor(chances, dtype=torch.float64)
-
-    def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Indices of `n` cases, with a CPU generator."""
-        pool = torch.multinomial(self._chances, n, replacement=True, generator=generator)
-        place = torch.rand(n, dtype=torch.float64, generator=generator)
-        index = torch.empty(n, dtype=torch.int64)
-        for i, members in enumerate(self._pools):
-            mine = pool == i
-            index[mine] = members[(place[mine] * len(members)).long()]
-        return index
+    step: int
+    rate: float
+    losses: Mapping[str, float]
+    windows_per_s: float
 
 
 class Trainer:
-    """A net in training: the net, its running mean, the optimizer, and the state of every source of chance."""
+    """A net in training: the net, its running mean, the optimizer and the cases.
 
-    def __init__(self, net: NoduleNet, cases: CaseSet, recipe: Recipe, *, device: str = "cpu") -> None:
+    Args:
+        net: to train; it is moved to the device.
+        cases: to train on.
+        recipe: see `Recipe`.
+        device: as torch names it, where `processes` is not given.
+        processes: that share the run.
+        pace: by default the recipe's steps, in one round.
+
+    Raises:
+        UsageError: ``usage.option`` if a batch cannot be shared evenly by the processes.
+    """
+
+    def __init__(
+        self,
+        net: NoduleNet,
+        cases: CaseSet,
+        recipe: Recipe,
+        *,
+        device: str = "cpu",
+        processes: Processes | None = None,
+        pace: Pace | None = None,
+    ) -> None:
         self.recipe = recipe
-        self.device = torch.device(device)
+        self.processes = processes or Processes(device=device, precision=recipe.precision)
+        if recipe.batch % self.processes.count:
+            raise UsageError(
+                "usage.option", f"a batch of {recipe.batch} cannot be shared by {self.processes.count} processes"
+            )
+        self.device = self.processes.device
+        self.pace: Pace = pace or StepPace(recipe.steps, warmup=recipe.warmup)
         self.net = net.to(self.device)
-        self.mean = deepcopy(self.net).eval()
+        self._averaged = AveragedModel(self.net, multi_avg_fn=self._follow, use_buffers=True)
+        self._averaged.module.eval()
+        kept = self.mean.state_dict()
+        # Constants such as the text tower's mask, which is infinite: a mean of it would not be a number.
+        self._fixed = {b.data_ptr() for name, b in self.mean.named_buffers() if name not in kept}
+        self.processes.shared_norms(self.net)
         self.step = 0
         self._cases = cases
         self._sampler = Sampler(cases, recipe)
-        self._on_device = self.device.type == "cuda"
-        self._images = torch.from_numpy(np.ascontiguousarray(cases.images)).to(self.device) if self._on_device else None
+        self._shelf = Shelf(cases.images, self.device)
         self._labels = torch.from_numpy(cases.labels).to(self.device)
-        self._draw = torch.Generator().manual_seed(recipe.seed)
-        self._change = torch.Generator(self.device).manual_seed(recipe.seed + 1)
-        torch.manual_seed(recipe.seed + 2)
-        groups = _groups(self.net, recipe.weight_decay)
-        self._optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98), fused=self._on_device)
+        self._change = torch.Generator(self.device)
+        optimizer = torch.optim.AdamW(
+            _groups(self.net, recipe.weight_decay),
+            lr=recipe.rate,
+            betas=(0.9, 0.98),
+            fused=self.device.type == "cuda",
+        )
+        self._loss, self._optimizer = self.processes.engine.prepare(WeakLoss(self.net, recipe.weights), optimizer)
+
+    @property
+    def mean(self) -> NoduleNet:
+        """The exponential mean of the net's weights, in evaluation mode: what a run ships."""
+        return cast(NoduleNet, self._averaged.module)
 
     def run(
-        self, steps: int, *, on_step: Callable[[int, int, dict[str, float]], None] | None = None
+        self,
+        steps: int | None = None,
+        *,
+        on_step: Callable[[int], None] | None = None,
+        on_told: Callable[[Told], None] | None = None,
     ) -> dict[str, float]:
-        """Train for `steps` more steps; `on_step` hears (done, all, losses) every twentieth. The last step's losses."""
+        """Train for `steps` more steps, or to the end of the pace's round, but one at least; the last step's losses.
+
+        Args:
+            steps: how many more.
+            on_step: hears the number of steps done after each; may raise to cancel.
+            on_told: hears of losses now and then.
+
+        Raises:
+            UsageError: ``train.diverged`` when a loss is no longer a number.
+        """
         self.net.train()
-        parts: dict[str, float | torch.Tensor] = {}
-        for _ in range(steps):
-            parts = self._one_step()
-            self.step += 1
-            if on_step is not None and self.step % 20 == 0:
-                self.mean.eval()  # forgets the prompt embeddings of older weights
-                on_step(self.step, self.recipe.steps, {k: float(v) for k, v in parts.items()})
-        self.mean.eval()
-        return {k: float(v) for k, v in parts.items()}
+        losses: dict[str, float] = {}
+        began_s, began = time.monotonic(), self.step
+        last = None if steps is None else self.step + steps
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            self._look()
+            while not self._at_the_end(last, began):
+                parts = self._one_step()
+                self.step += 1
+                self._look()
+                if self.step % TOLD_EVERY == 0 or self._at_the_end(last, began):
+                    losses = self._whole(parts)
+                    now_s = time.monotonic()
+                    speed = (self.step - began) * self.recipe.batch / max(now_s - began_s, 1e-9)
+                    if on_told is not None and self.step % TOLD_EVERY == 0:
+                        on_told(Told(self.step, self.rate_at(self.step - 1), losses, speed))
+                if on_step is not None:
+                    on_step(self.step)
+        self.mean.eval()  # forgets the prompt embeddings of older weights
+        return losses
+
+    def _look(self) -> None:
+        self.pace.look(self.step)
+
+    def _at_the_end(self, last: int | None, began: int) -> bool:
+        if last is not None:
+            return self.step >= last
+        return self.step > began and (self.pace.over(self.step) or self.pace.round_over(self.step))
 
     def relabel(self, labels: npt.NDArray[np.float32]) -> None:
         """Give the cases other labels, (n, concepts); those whose ``nodule`` is NaN are not drawn."""
@@ -127,83 +166,92 @@ class Trainer:
         self._sampler = Sampler(self._cases, self.recipe)
         self._labels = torch.from_numpy(labels).to(self.device)
 
-    def _one_step(self) -> dict[str, float | torch.Tensor]:
-        index = self._sampler.draw(self.recipe.batch, self._draw)
-        x = augment(normalize_bytes(self._pixels(index)), self._change)
-        sentences = Sentences.draw(self._draw)
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step."""
+        return self.recipe.rate * self.pace.rate_share(step)
+
+    def _one_step(self) -> dict[str, torch.Tensor]:
+        seed, engine = self.recipe.seed, self.processes.engine
+        draw = torch.Generator().manual_seed(seed_of(seed, self.step, DRAW))
+        index = self._sampler.draw(self.recipe.batch, draw)
+        sentences = Sentences.draw(draw)
+        torch.manual_seed(seed_of(seed, self.step, DROP, self.processes.number))
+        mine = self.processes.part_of(len(index))
+        x = self._changed(normalize_bytes(self._shelf.take(index[mine])), mine)
         for group in self._optimizer.param_groups:
             group["lr"] = self.rate_at(self.step)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._on_device):
-            loss, parts = weak_loss(self.net, x, self._labels[index.to(self.device)], sentences, self.recipe.weights)
+        loss, parts = self._loss(x, self._labels[index[mine].to(self.device)], sentences)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        engine.backward(loss)
+        engine.clip_grad_norm_(self.net.parameters(), 1.0)
         self._optimizer.step()
-        self._average()
-        return parts
+        self._averaged.update_parameters(self.net)
+        return dict(parts)
 
-    def rate_at(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then a cosine to a hundredth of the highest."""
-        if step < self.recipe.warmup:
-            return self.recipe.rate * (step + 1) / self.recipe.warmup
-        done = (step - self.recipe.warmup) / max(1, self.recipe.steps - self.recipe.warmup)
-        return self.recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    def _changed(self, x: torch.Tensor, mine: slice) -> torch.Tensor:
+        """This process' part of a batch, augmented part by part with the chance of each part's place in the batch."""
+        batch = self.recipe.batch
+        even = batch % PARTS == 0 and PARTS % self.processes.count == 0
+        length = batch // (PARTS if even else self.processes.count)
+        changed = []
+        for number, part in enumerate(x.split(length), start=mine.start // length):
+            self._change.manual_seed(seed_of(self.recipe.seed, self.step, CHANGE, number))
+            changed.append(augment(part, self._change))
+        return torch.cat(changed)
 
-    def _pixels(self, index: torch.Tensor) -> torch.Tensor:
-        if self._images is not None:
-            return self._images[index.to(self.device)]
-        order = np.sort(index.numpy())
-        back = np.argsort(np.argsort(index.numpy(), kind="stable"), kind="stable")
-        return torch.from_numpy(np.asarray(self._cases.images[order])[back])
+    def _whole(self, parts: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """Losses over all processes; a run whose losses are not numbers ends here."""
+        mean = self.processes.engine.reduce(torch.stack([v.float() for v in parts.values()]), reduction="mean")
+        losses = dict(zip(parts, (float(v) for v in mean), strict=True))
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise UsageError("train.diverged", f"step {self.step}: {losses}")
+        return losses
 
-    @torch.no_grad()
-    def _average(self) -> None:
+    def _follow(self, mean: Any, now: Any, count: Any) -> None:
         """Move the running mean towards the net; early on it follows faster."""
+        if not mean[0].is_floating_point():
+            torch._foreach_copy_(mean, now)
+            return
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        mean, now = self.mean.state_dict(), self.net.state_dict()
-        floats = [k for k, v in mean.items() if v.is_floating_point()]
-        torch._foreach_lerp_([mean[k] for k in floats], [now[k] for k in floats], 1 - decay)
-        for key in mean.keys() - set(floats):
-            mean[key].copy_(now[key])
+        moving = [pair for pair in zip(mean, now, strict=True) if pair[0].data_ptr() not in self._fixed]
+        torch._foreach_lerp_([m for m, _ in moving], [n for _, n in moving], 1 - decay)
 
     def save(self, path: Path, *, notes: Mapping[str, str] | None = None) -> None:
         """Write everything that the next step depends on, and `notes`, to one safetensors file, which appears whole."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
+        tensors["mean_count"] = self._averaged.n_averaged
         for i, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
-        tensors["chance.draw"] = self._draw.get_state()
-        tensors["chance.change"] = self._change.get_state()
-        tensors["chance.global"] = torch.get_rng_state()
-        if self._on_device:
-            tensors["chance.cuda"] = torch.cuda.get_rng_state(self.device)
+        scaler = self.processes.engine.scaler
         head = {
             **(notes or {}),
             "step": str(self.step),
             "net": json.dumps(self.net.to_json()),
             "recipe": json.dumps(self.recipe.to_json()),
+            "scaler": json.dumps(scaler.state_dict() if scaler is not None else None),
         }
         part = path.with_name(path.name + ".part")
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata=head)
         part.replace(path)
 
-    def load(self, path: Path, *, step: int) -> None:
-        """Go on from a file that `save` wrote at `step`; the recipe must be the same."""
+    def load(self, path: Path) -> None:
+        """Go on from a file that `save` wrote; the recipe must be the same."""
         tensors = load_file(path)
+        with safe_open(path, "pt") as stored_file:
+            head = stored_file.metadata()
         self.net.load_state_dict(_part(tensors, "net."))
         self.mean.load_state_dict(_part(tensors, "mean."))
+        self._averaged.n_averaged.copy_(tensors["mean_count"])
         self.mean.eval()
         state = self._optimizer.state_dict()
         stored = _part(tensors, "optimizer.")
         numbers = {int(key.split(".")[0]) for key in stored}
         state["state"] = {i: _part(stored, f"{i}.") for i in sorted(numbers)}
         self._optimizer.load_state_dict(state)
-        self._draw.set_state(tensors["chance.draw"])
-        self._change.set_state(tensors["chance.change"])
-        torch.set_rng_state(tensors["chance.global"])
-        if "chance.cuda" in tensors and self._on_device:
-            torch.cuda.set_rng_state(tensors["chance.cuda"], self.device)
-        self.step = step
+        if self.processes.engine.scaler is not None:
+            self.processes.engine.scaler.load_state_dict(json.loads(head["scaler"]))
+        self.step = int(head["step"])
 
 
 def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -218,43 +266,3 @@ def _groups(net: NoduleNet, decay: float) -> list[dict[str, Any]]:
         {"params": [p for p in net.parameters() if id(p) not in kept], "weight_decay": decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-
-
-@torch.inference_mode()
-def window_logits(net: NoduleNet, cases: CaseSet, *, device: str = "cpu", batch: int = 256) -> torch.Tensor:
-    """Nodule logit of each case's window, without augmentation: (n,) on the CPU."""
-    return image_logits(net, cases.images, device=device, batch=batch)
-
-
-@torch.inference_mode()
-def image_logits(
-    net: NoduleNet, images: npt.NDArray[np.uint8], *, device: str = "cpu", batch: int = 256
-) -> torch.Tensor:
-    """Nodule logit of stored windows (n, slices, h, w): (n,) on the CPU."""
-    logits = [torch.empty(0)]
-    for start in range(0, len(images), batch):
-        stored = torch.from_numpy(np.array(images[start : start + batch])).to(device)
-        logits.append(net.window_logit(normalize_bytes(stored)).float().cpu())
-    return torch.cat(logits)
-
-
-@torch.inference_mode()
-def suspicion(
-    net: NoduleNet, images: npt.NDArray[np.uint8], *, device: str = "cpu", most: int = 256, batch: int = 256
-) -> npt.NDArray[np.float32]:
-    """How suspicious each of very many stored windows is, in an order: float32 (n,).
-
-    The stem's gate, a seventh of the cost, looks at all; the whole net at the `most` that it finds most suspicious.
-    Those have their logit; the rest keep the gate's order below all of them.
-    """
-    gate = [torch.empty(0)]
-    for start in range(0, len(images), batch):
-        stored = torch.from_numpy(np.array(images[start : start + batch])).to(device)
-        values = net.vision.gate_logits(net.vision.stem(normalize_bytes(stored)))
-        gate.append(pool_tokens(values).float().cpu())
-    first = torch.cat(gate).numpy()
-    chosen = np.sort(np.argsort(-first, kind="stable")[:most])
-    logits = image_logits(net, images[chosen], device=device, batch=batch).numpy()
-    order: npt.NDArray[np.float32] = first - first.max(initial=0.0) + logits.min(initial=0.0) - 1.0
-    order[chosen] = logits
-    return order

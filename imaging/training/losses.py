@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from imaging.models.network import NoduleNet, attention_of, attribute_pool, pool_tokens
 from imaging.models.prompts import NODULE, concepts
+from imaging.training.processes import mean_over_processes
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,9 @@ def weak_loss(
     features = net.vision.stem(x)
     gate = pool_tokens(net.vision.gate_logits(features).float())
     tokens = net.vision.encode(features)
-    present, absent = net.text.embed(sentences.present), net.text.embed(sentences.absent)
     whole = concepts()[NODULE]
-    none = net.text.embed(whole.absent).mean(dim=0)
-    directions = torch.cat([net.text.embed(whole.present).mean(dim=0)[None], present]) - none
+    present, absent, some, none = _embedded(net, sentences.present, sentences.absent, whole.present, whole.absent)
+    directions = torch.cat([some.mean(dim=0)[None], present]) - none.mean(dim=0)
     token_logits = net.logits_of(tokens, directions)
     pooled = pool_tokens(token_logits)
     nodule = labels[:, 0]
@@ -72,6 +72,28 @@ def weak_loss(
     return loss + weights.attributes * attributes, parts
 
 
+class WeakLoss(torch.nn.Module):
+    """`weak_loss` as a module around its net, as engines that spread a step over processes want it."""
+
+    def __init__(self, net: NoduleNet, weights: LossWeights) -> None:
+        super().__init__()
+        self.net = net
+        self._weights = weights
+
+    def forward(
+        self, x: torch.Tensor, labels: torch.Tensor, sentences: Sentences
+    ) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
+        """See `weak_loss`; a batch over several processes gives each of them its own part."""
+        return weak_loss(self.net, x, labels, sentences, self._weights)
+
+
+def _embedded(net: NoduleNet, *groups: tuple[str, ...]) -> list[torch.Tensor]:
+    """Embeddings of several groups of sentences, each sentence embedded once."""
+    every = tuple(dict.fromkeys(sentence for group in groups for sentence in group))
+    vectors = net.text.embed(every)
+    return [vectors[[every.index(sentence) for sentence in group]] for group in groups]
+
+
 def prompt_targets(labels: torch.Tensor) -> torch.Tensor:
     """What each prompt's pooled logit should say: (n, concepts) in and out, NaN where unknown.
 
@@ -83,7 +105,11 @@ def prompt_targets(labels: torch.Tensor) -> torch.Tensor:
 
 
 def _masked(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross entropy where the target is known, each column weighing the same."""
+    """Cross entropy where the target is known, each column weighing the same.
+
+    The known ones of all processes are counted, so that their mean loss is that of the whole batch.
+    """
     known = ~targets.isnan()
     raw = cross_entropy(logits, targets.nan_to_num(nan=0.0), reduction="none") * known
-    return (raw.sum(dim=0) / known.sum(dim=0).clamp(min=1)).mean()
+    count = mean_over_processes(known.sum(dim=0).float())
+    return (raw.sum(dim=0) / torch.where(count > 0, count, 1.0)).mean()

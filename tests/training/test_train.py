@@ -18,9 +18,15 @@ from imaging.io.nifti_write import write_nifti
 from imaging.models.weights import load_model
 from imaging.simulation.thorax import simulate_thorax
 from imaging.training.bags import Bag, joined_cases
-from imaging.training.engine import suspicion
-from pipelines.train import CHECKPOINT, TrainOptions, _fresh, _one_round, train_to_folder
+from imaging.training.engine import Trainer
+from imaging.training.judging import suspicion
+from imaging.training.processes import Processes
+from pipelines.train import train_to_folder
 from pipelines.training_data import TrainingData
+from pipelines.training_record import CHECKPOINT
+from pipelines.training_rounds import metrics, one_round, validate
+from pipelines.training_settings import TrainOptions, make_recipe
+from pipelines.training_start import chosen_pace, net_to_train
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +186,16 @@ def test_from_labels_of_bags_alone_the_right_windows_are_found(some_cases, optio
     new = [made_bag(some_cases, seed, 1.0) for seed in range(100, 104)]
     clear = made_bag(some_cases, 200, 0.0)[0]
     data = TrainingData((), tuple(bags), (), (*(bag for bag, _ in new), clear), (), ())
-    trainer = _fresh(joined_cases((), bags), replace(options, batch=32, rate=5e-3), 120, 0, "cpu")
-    history = [_one_round(trainer, data, 20, None) for _ in range(6)]
+    chosen = replace(options, batch=32, rate=5e-3, rounds=6)
+    recipe, processes = make_recipe(chosen, steps=120, seed=0, device="cpu"), Processes()
+    pace = chosen_pace(chosen, recipe, processes, 0.0)
+    trainer = Trainer(net_to_train(chosen, 0)[0], joined_cases((), bags), recipe, processes=processes, pace=pace)
+    for number in range(6):
+        one_round(trainer, data, number)
     for bag, place in new:
         order = np.argsort(-suspicion(trainer.mean, bag.windows))
         assert set(order[:3].tolist()) <= set(place.tolist())
-    assert history[-1]["auroc_val_scans"] == 1.0
+    assert metrics(validate(trainer.mean, data, processes))["auroc_val_scans"] == 1.0
 
 
 def test_scans_to_validate_on(run, scans, prepared, tmp_path):
@@ -257,14 +267,3 @@ def test_other_refusals(run, prepared, some_cases, tmp_path):
     )
     assert code(run, "path\nwide\n") == "cases.layout"
     assert not (tmp_path / "run").exists()
-
-
-def test_the_command_takes_the_same_table(prepared, tmp_path, monkeypatch, options, capsys):
-    import pipelines.train as module
-    from pipelines.cli.commands.train import train
-    from pipelines.cli.options import Voice
-
-    (tmp_path / "cases.csv").write_text("path\nprepared\n", encoding="utf-8")
-    monkeypatch.setattr(module, "TrainOptions", lambda: options)
-    assert train(manifest=tmp_path / "cases.csv", output=tmp_path / "cli", steps=3, voice=Voice(quiet=True)) == 0
-    assert load_model(tmp_path / "cli").name == "trained"
