@@ -142,6 +142,10 @@ class Actions:
         """Hide what the AI drew, or show it again."""
         self.session.toggle_ai()
 
+    def identify(self) -> None:
+        """Show who the patient is, or hide it again."""
+        self.session.toggle_identifiers()
+
     def next_study(self) -> None:
         """The next study of the worklist."""
         self.on_study(1)

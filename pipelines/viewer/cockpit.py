@@ -92,7 +92,7 @@ class Cockpit(LayerStack, Actions):
                 if (layer := self.layer(role)) is not None:
                     layer.opacity = self.session.opacity
         elif change == "selection" and self.session.current is not None:
-            self._centre_camera()
+            self.centre_on(self.session.point_mm)
         self._write_overlays()
 
     def _show_point(self) -> None:
@@ -106,10 +106,11 @@ class Cockpit(LayerStack, Actions):
         if (layer := self.layer("crosshair")) is not None:
             layer.data = layers.crosshair(self.session)
 
-    def _centre_camera(self) -> None:
+    def centre_on(self, point_mm: tuple[float, float, float]) -> None:
+        """Put a point into the middle of the picture."""
         camera = self.viewer.scene.camera
         shown = self.viewer.dims.displayed
-        world = layers.to_world(self.session.point_mm)
+        world = layers.to_world(point_mm)
         camera.center = tuple(float(world[axis]) for axis in shown)
 
     def _write_overlays(self) -> None:
@@ -119,6 +120,7 @@ class Cockpit(LayerStack, Actions):
         lines += [f"maximum of {session.slab_mm:.0f} mm"] if session.slab_mm else []
         lines += ["inverted"] if session.inverted else []
         self._overlays.write("\n".join(lines), session.readout(session.point_mm, self.plane).replace(" · ", "\n"))
+        self._overlays.identify(session.identifiers if session.identifiers_shown else "")
 
     # --- what the viewer says ---------------------------------------------------------------------------------------
     @property

@@ -145,7 +145,7 @@ def analyse_volume(volume: Volume, prompt: str | None, on_stage: OnStage) -> Cas
 
 
 def keep(result: CaseResult, folder: Path) -> None:
-    """Write a result where it can be opened again.
+    """Write a result where it can be opened again; the report of the one before is set aside, not overwritten.
 
     Raises:
         OutputError: the folder cannot be written; an earlier result is still there.
@@ -153,5 +153,15 @@ def keep(result: CaseResult, folder: Path) -> None:
     from imaging.outputs import write_case
     from pipelines.result_folder import result_folder
 
+    _set_aside(folder / "report.json")
     with result_folder(folder, overwrite=True) as unfinished:
         write_case(result, unfinished, formats=("csv", "json", "maps"))
+
+
+def _set_aside(report: Path) -> None:
+    """Copy a report to ``earlier/`` under the hash of its bytes: decisions may have been made on it."""
+    from imaging.io.atomic import write_bytes
+    from imaging.provenance import file_sha256
+
+    if report.is_file():
+        write_bytes(report.parent / "earlier" / f"report-{file_sha256(report)[:12]}.json", report.read_bytes())

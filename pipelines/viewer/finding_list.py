@@ -79,11 +79,13 @@ def tooltip(row: Reviewed, *, least: float = 0.0) -> str:
     """Everything about one finding, for the pointer that rests on it; attributes from a score of `least`."""
     finding = row.finding
     lines = ["LPS ({:.1f}, {:.1f}, {:.1f}) mm".format(*finding.centre_mm)]
-    lines += [f"{finding.mean_hu:.0f} HU on average"] if finding.mean_hu is not None else []
+    lines[0] += f" · mean {finding.mean_hu:.0f} HU" if finding.mean_hu is not None else ""
     looks = sorted(finding.attributes.items(), key=lambda pair: -pair[1])
-    lines += [f"{name} {value:.2f}" for name, value in looks if value >= least]
+    words = [f"{name} {value:.2f}" for name, value in looks if value >= least]
+    lines += [", ".join(words)] if words else []
     lines += [f"doubt: {note}" for note in finding.notes]
-    lines += [f"{row.state} by {row.reviewer} at {row.time}"] if row.reviewer else ["AI, not reviewed"]
+    when = row.time[:16].replace("T", " ")
+    lines += [f"{row.state} by {row.reviewer}, {when} UTC"] if row.reviewer else ["AI, not reviewed"]
     lines += [f"comment: {row.comment}"] if row.comment else []
     return "\n".join(lines).replace(" -", " −").replace("(-", "(−")
 

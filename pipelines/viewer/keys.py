@@ -38,6 +38,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("U", "undo", "undo the last decision"),
     Key("O", "opacity", "heat map: faint, middle, strong, off"),
     Key("H", "hide_ai", "hide or show everything that the AI drew"),
+    Key("W", "identify", "show or hide who the patient is"),
     Key("PageDown", "next_study", "next study of the worklist"),
     Key("PageUp", "previous_study", "study before"),
 )

@@ -24,7 +24,7 @@ NAMES: Final[dict[str, str]] = {
     "ct": "CT (HU)",
     "lungs": "lungs",
     "similarity": "similarity to the prompt",
-    "grad_cam": "Grad-CAM (why the AI looks here)",
+    "grad_cam": "Grad-CAM: why here",
     "nodules": "nodules (AI outline)",
     "segmentation": "segmentation (DICOM SEG)",
     "findings": "findings",
@@ -125,7 +125,12 @@ def findings_layer(session: Session) -> LayerData:
 
 
 def _text() -> dict[str, Any]:
-    return {"string": "{label}", "size": 11, "color": "#ffffff", "translation": (10.0, -10.0, 8.0)}
+    from napari.layers.utils.color_encoding import NominalColorEncoding
+    from napari.utils.colormaps.categorical_colormap import CategoricalColormap
+
+    # In the colours of the rings: white would vanish in an inverted picture.
+    colour = NominalColorEncoding(feature="state", colormap=CategoricalColormap(colormap=STATE_COLOURS))
+    return {"string": "{label}", "size": 11, "color": colour, "translation": (10.0, -10.0, 8.0)}
 
 
 def rings(rows: tuple[Reviewed, ...]) -> tuple[npt.NDArray[np.float64], dict[str, list[Any]], dict[str, Any]]:

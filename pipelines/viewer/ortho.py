@@ -140,6 +140,8 @@ def _nothing() -> None:
 class OtherPlanes(QWidget):
     """Two `PlaneView`s: the planes that the viewer does not show."""
 
+    nodulus_role = "planes"
+
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer

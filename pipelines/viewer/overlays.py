@@ -7,6 +7,8 @@ from typing import Any
 
 #: edge -> where napari draws it.
 EDGES = {"left": "middle_left", "right": "middle_right", "top": "top_center", "bottom": "bottom_center"}
+#: text -> the corner that it stands in.
+CORNERS = {"nodulus_state": "top_left", "nodulus_readout": "bottom_left", "nodulus_patient": "top_right"}
 LETTER_COLOUR = "#ffd54f"
 #: Behind the texts, so that they can be read on bright tissue.
 SHADE = (0.0, 0.0, 0.0, 0.55)
@@ -22,7 +24,7 @@ class Overlays:
         for edge, position in EDGES.items():
             overlay = TextOverlay(position=position, font_size=16, color=LETTER_COLOUR, box_color=SHADE)
             self._table.setdefault(f"nodulus_{edge}", overlay)
-        for name, position in (("nodulus_state", "top_left"), ("nodulus_readout", "bottom_left")):
+        for name, position in CORNERS.items():
             overlay = TextOverlay(position=position, font_size=10, color="white", box_color=SHADE)
             self._table.setdefault(name, overlay)
 
@@ -40,7 +42,13 @@ class Overlays:
                 self._table[name].text = text
                 self._table[name].visible = True
 
+    def identify(self, patient: str) -> None:
+        """Show who the patient is; nothing for an empty text."""
+        self._table["nodulus_patient"].text = patient
+        self._table["nodulus_patient"].visible = bool(patient)
+
     def hide(self) -> None:
         """Take all of them away."""
-        for name in ("nodulus_state", "nodulus_readout", *(f"nodulus_{edge}" for edge in EDGES)):
+        for name in (*CORNERS, *(f"nodulus_{edge}" for edge in EDGES)):
             self._table[name].visible = False
+        self._table["nodulus_patient"].text = ""

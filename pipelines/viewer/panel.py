@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QMessageBox
-
-from imaging.errors import ImagingError
 from pipelines.viewer.cockpit import Cockpit
+from pipelines.viewer.docking import docked
 from pipelines.viewer.find_nodules import keep
 from pipelines.viewer.layers import NAMES
 from pipelines.viewer.opening import own_folder
-from pipelines.viewer.panel_look import PanelLook
+from pipelines.viewer.panel_saving import PanelSaving
 from pipelines.viewer.results import show_result
 from pipelines.viewer.session import Session
 
@@ -22,18 +19,21 @@ if TYPE_CHECKING:
     from imaging.outputs.case import CaseResult
 
 
-class ReadingPanel(PanelLook):
+class ReadingPanel(PanelSaving):
     """Docked beside the picture; it takes up every CT that nodulus opens in its viewer."""
+
+    nodulus_role = "panel"
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
         self.cockpit: Cockpit | None = None
-        self._adopting = False
+        self._busy = False  # while a session comes or goes
         self.setMinimumWidth(330)
         self._build()
         self._bind_keys()
         self.viewer.layers.events.inserted.connect(self._on_inserted)
+        self.viewer.layers.events.removed.connect(self._on_removed)
         for layer in tuple(self.viewer.layers):
             self._take(layer)
         self._show()
@@ -50,11 +50,17 @@ class ReadingPanel(PanelLook):
             self.findings.show_session(session)
         row = session.current if session else None
         self.details.setText("" if row is None else details(row))
+        self._keep_draft()
         self.comment.setText("" if row is None else row.comment)
         self.comment.setEnabled(row is not None)
+        self.diameter.setValue(0.0 if row is None else row.finding.diameter_mm or 0.0)
+        self.diameter.setEnabled(row is not None)
+        self.patient.setEnabled(session is not None)
+        self.patient.setChecked(session is not None and session.identifiers_shown)
+        self._show_unsaved()
         for action in ("accept", "reject", "edit_centre"):
             self.buttons[action].setEnabled(row is not None)
-        self.export.setEnabled(session is not None and session.report is not None)
+        self.export.setEnabled(session is not None and bool(session.report or session.findings))
         if session is not None:
             self.notices.setText("\n".join(f"• {notice.message} ({notice.code})" for notice in session.notices))
             if not self.reviewer.hasFocus():
@@ -63,10 +69,11 @@ class ReadingPanel(PanelLook):
     def tell(self, text: str) -> None:
         """Say what was refused; it stays until the next thing happens."""
         self.message.setText(text)
+        self.message.setVisible(bool(text))
 
     # --- the session ------------------------------------------------------------------------------------------------
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Session | None:  # type: ignore[override]
         """The session that is open."""
         return self.cockpit.session if self.cockpit else None
 
@@ -76,16 +83,16 @@ class ReadingPanel(PanelLook):
             if self.cockpit.session is session:
                 return
             self.leave()
-        self._adopting = True
+        self._busy = True
         try:
             self.cockpit = Cockpit(self.viewer, session, tell=self.tell)
         finally:
-            self._adopting = False
+            self._busy = False
         self.cockpit.layer("ct").name = NAMES["ct"]  # napari numbers it while the one before is still there
         self.cockpit.on_comment = self.comment.setFocus
         self.cockpit.on_study = self._page
         self._unsubscribe = session.subscribe(self._on_change)
-        self.message.clear()
+        self.tell("")
         self.window().installEventFilter(self)
         self._show()
 
@@ -93,38 +100,45 @@ class ReadingPanel(PanelLook):
         """Take the open session's layers and wiring away."""
         if self.cockpit is None:
             return
+        self._keep_draft()
         self._unsubscribe()
-        self.cockpit.close()
-        for layer in self.cockpit.own_layers():
+        cockpit, self.cockpit = self.cockpit, None
+        cockpit.close()
+        for layer in cockpit.own_layers():
             self.viewer.layers.remove(layer)
-        self.cockpit = None
+        self._show()
 
     def _on_change(self, change: str) -> None:
-        if change in ("findings", "selection", "maps"):
+        if change in ("findings", "selection", "maps", "identifiers"):
             self._show(change)
+
+    def _on_removed(self, event: Any) -> None:
+        """Without its CT a session has nothing to show; its decisions are on the disk."""
+        told = event.value.metadata
+        ours = self.cockpit is not None and not self._busy and told.get("session") is self.session
+        if ours and told.get("nodulus") == "ct":
+            self.leave()
 
     def _on_inserted(self, event: Any) -> None:
         self._take(event.value)
 
     def _take(self, layer: Any) -> None:
-        if layer.metadata.get("nodulus") == "ct" and not self._adopting:
+        if layer.metadata.get("nodulus") == "ct" and not self._busy:
             self.adopt(layer.metadata["session"])
 
     def _volume(self) -> Any:
         return self.session.volume if self.session else None
 
     # --- what the reader does ---------------------------------------------------------------------------------------
-    def _do(self, action: str) -> None:
+    def act(self, action: str) -> None:
+        """Run the action of a key; what was said before goes, a refusal is said."""
         if self.cockpit is not None:
-            self.message.clear()
+            self.tell("")
             self.cockpit.do(action)
 
     def _save_comment(self) -> None:
-        if self.session is not None and self.session.current is not None:
-            text = self.comment.text()
-            session = self.session
-            self._try(lambda: session.decide("comment", text=text))
-            self.findings.setFocus()
+        self._keep_draft()
+        self.findings.setFocus()
 
     def _choose(self, tracking_uid: str) -> None:
         if self.session is not None:
@@ -135,49 +149,25 @@ class ReadingPanel(PanelLook):
             self.session.reviewer = self.reviewer.text().strip()
 
     def _on_result(self, result: CaseResult) -> None:
+        """Keep the result where it is found again; show it if its CT is still the open one."""
+        folder = own_folder(result.volume.seriesuid)
+        self._try(lambda: keep(result, folder))
         session = self.session
         if session is None or session.volume.seriesuid != result.volume.seriesuid:
-            return
-        folder = own_folder(session.volume.seriesuid)
-        if session.folder in (None, folder):
-            self._try(lambda: keep(result, folder))
-        self._try(lambda: show_result(session, result, folder=session.folder or folder))
-
-    def _try(self, action: Any) -> None:
-        try:
-            action()
-        except ImagingError as error:
-            self.tell(str(error))
+            self.tell("The search has ended for a CT that is closed; its result is there when you open that CT again.")
+        elif self.may_leave():
+            self._try(lambda: show_result(session, result, folder=folder))
 
     def _page(self, by: int) -> None:
         """Page through the worklist, if one is docked in this window."""
-        from pipelines.viewer.worklist_widget import WorklistPanel
-
-        for widget in self.viewer.window.dock_widgets.values():
-            if isinstance(widget, WorklistPanel):
-                widget.step(by)
+        if (worklist := docked(self.viewer, "worklist")) is not None:
+            worklist.step(by)
 
     def _export(self) -> None:
         from pipelines.viewer.export_dialog import export
 
         if self.session is not None:
             self._try(lambda: export(self, self.session))
-
-    # --- closing ----------------------------------------------------------------------------------------------------
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Closing the window with decisions that are not on the disk asks first."""
-        if event.type() == QEvent.Type.Close and self.session is not None and self.session.log.unsaved:
-            self._try(self.session.log.save)
-            if self.session.log.unsaved and not self.ask_to_lose():
-                event.ignore()
-                return True
-        return super().eventFilter(watched, event)
-
-    def ask_to_lose(self) -> bool:
-        """Whether the reader wants to close although decisions would be lost."""
-        count = len(self.session.log.unsaved) if self.session else 0
-        text = f"{count} decisions could not be written to the disk and would be lost. Close all the same?"
-        return QMessageBox.question(self, "nodulus", text) == QMessageBox.StandardButton.Yes
 
 
 def details(row: Any) -> str:

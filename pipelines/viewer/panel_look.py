@@ -6,7 +6,16 @@ from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from imaging.geometry import Volume
 from pipelines.viewer.find_nodules import FindNodules
@@ -22,14 +31,27 @@ class PanelLook(QWidget):
         """Say something to the reader."""
         raise AttributeError("tell")
 
-    def _do(self, action: str) -> None:
-        raise AttributeError("_do")
+    def act(self, action: str) -> None:
+        """Run the action of a key."""
+        raise AttributeError("act")
 
     def _choose(self, tracking_uid: str) -> None:
         raise AttributeError("_choose")
 
     def _save_comment(self) -> None:
         raise AttributeError("_save_comment")
+
+    def _begin_draft(self, _: str = "") -> None:
+        raise AttributeError("_begin_draft")
+
+    def _keep_draft(self) -> None:
+        raise AttributeError("_keep_draft")
+
+    def _set_diameter(self) -> None:
+        raise AttributeError("_set_diameter")
+
+    def _save(self) -> None:
+        raise AttributeError("_save")
 
     def _set_reviewer(self) -> None:
         raise AttributeError("_set_reviewer")
@@ -50,10 +72,22 @@ class PanelLook(QWidget):
         self.findings = FindingList()
         self.findings.chosen.connect(self._choose)
         self.details = QLabel()
+        self.details.setWordWrap(True)
         self.details.setMinimumWidth(1)
         self.comment = QLineEdit()
-        self.comment.setPlaceholderText("comment on the selected finding, Enter saves it")
+        self.comment.setPlaceholderText("comment on this finding")
+        self.comment.textEdited.connect(self._begin_draft)
+        self.comment.editingFinished.connect(self._keep_draft)
         self.comment.returnPressed.connect(self._save_comment)
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setRange(0.0, 200.0)
+        self.diameter.setDecimals(1)
+        self.diameter.setSingleStep(0.5)
+        self.diameter.setPrefix("⌀ ")
+        self.diameter.setSuffix(" mm")
+        self.diameter.setSpecialValueText("⌀ unknown")
+        self.diameter.setToolTip("diameter of the selected finding; Enter saves it")
+        self.diameter.editingFinished.connect(self._set_diameter)
         self.reviewer = QLineEdit()
         self.reviewer.setPlaceholderText("your name, signed to each decision")
         self.reviewer.editingFinished.connect(self._set_reviewer)
@@ -64,12 +98,18 @@ class PanelLook(QWidget):
         self.message = QLabel()
         self.message.setWordWrap(True)
         self.message.setStyleSheet("color: #ff8a65;")
+        self.message.hide()
+        self.save = QPushButton()
+        self.save.clicked.connect(self._save)
+        self.save.hide()
+        self.patient = QCheckBox("show who the patient is (W)")
+        self.patient.clicked.connect(lambda: self.act("identify"))
         self.export = QPushButton("Export the review …")
         self.export.clicked.connect(self._export)
         layout = QVBoxLayout(self)
-        for widget in (self.finder, self.banner, self.findings, self._buttons(), self.comment, self.details):
+        for widget in (self.finder, self.banner, self.findings, self._buttons(), self._entries(), self.details):
             layout.addWidget(widget)
-        for widget in (self.reviewer, self.export, self.message, self.notices):
+        for widget in (self._signature(), self.export, self.message, self.save, self.notices, self.patient):
             layout.addWidget(widget)
         layout.addStretch(1)
 
@@ -83,8 +123,27 @@ class PanelLook(QWidget):
         for text, action in BUTTONS:
             button = self.buttons[action] = QPushButton(text)
             button.setToolTip(hints[action])
-            button.clicked.connect(lambda _=False, name=action: self._do(name))
+            button.clicked.connect(lambda _=False, name=action: self.act(name))
             layout.addWidget(button)
+        return row
+
+    def _signature(self) -> QWidget:
+        """Who decides."""
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(QLabel("reader"))
+        layout.addWidget(self.reviewer, 1)
+        return row
+
+    def _entries(self) -> QWidget:
+        """What can be typed about the selected finding."""
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self.comment, 1)
+        layout.addWidget(self.diameter)
         return row
 
     def _bind_keys(self) -> None:
@@ -92,4 +151,4 @@ class PanelLook(QWidget):
         for row in KEYS:
             shortcut = QShortcut(QKeySequence(row.key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda name=row.action: self._do(name))
+            shortcut.activated.connect(lambda name=row.action: self.act(name))

@@ -22,11 +22,13 @@ def phantom_thorax() -> list[LayerData]:
     from napari import current_viewer
 
     from imaging.simulation.thorax import make_thorax
-    from pipelines.viewer.window import dock_panel
+    from pipelines.viewer.docking import dock_panel, may_leave
 
     viewer = current_viewer()
     if viewer is not None:
         dock_panel(viewer)
+        if not may_leave(viewer):
+            return [(None,)]  # type: ignore[list-item]
     volume, _ = make_thorax(rng=np.random.default_rng(SEED), shape=SHAPE, spacing_mm=SPACING_MM)
     origin = Origin(seriesuid=f"phantom.{SEED}", format="simulated")
     session = Session(replace(volume, origin=origin), reviewer=login_name())

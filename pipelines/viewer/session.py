@@ -17,6 +17,7 @@ from imaging.errors import Notice
 from imaging.findings import Point, Report
 from imaging.geometry import Grid, Volume
 from imaging.geometry.upright import upright_array, upright_volume
+from pipelines.viewer.identifiers import identifiers_of
 from pipelines.viewer.planes import Plane
 from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, orphans, readers_of, replay
 from pipelines.viewer.viewing import Viewing
@@ -26,7 +27,7 @@ class Session(Viewing):
     """The state of one reading session; `subscribe` tells what changed.
 
     What changes is named by a word: ``point``, ``selection``, ``findings``, ``window``, ``slab``,
-    ``opacity``, ``ai``, ``maps``.
+    ``opacity``, ``ai``, ``maps``, ``identifiers``.
 
     Args:
         volume: the CT as it was read.
@@ -64,6 +65,11 @@ class Session(Viewing):
             message = f"decisions on {lost} findings that this result does not hold; they stay in {FILE_NAME}"
             said += (Notice("review.orphaned", message),)
         return tuple(dict.fromkeys(said))
+
+    @property
+    def identifiers(self) -> str:
+        """Who the patient is, a line each, from the DICOM header; only for the screen, and only when asked for."""
+        return identifiers_of(self.volume)
 
     # --- the result -------------------------------------------------------------------------------------------------
     def set_result(
@@ -237,5 +243,5 @@ class Session(Viewing):
             return "AI found nothing above its threshold, not reviewed: this does not mean healthy"
         total = len(self.findings)
         if self.undecided:
-            return f"AI, not reviewed: {self.undecided} of {total} findings undecided"
-        return f"all {total} findings reviewed"
+            return f"AI, not reviewed: {self.undecided} of {total} finding{'s' if total > 1 else ''} undecided"
+        return f"all {total} findings reviewed" if total > 1 else "the only finding is reviewed"

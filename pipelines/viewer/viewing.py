@@ -12,7 +12,7 @@ OPACITIES: Final = (0.25, 0.5, 0.8, 0.0)
 
 
 class Viewing:
-    """Window, inversion, slab, opacity, and whether the AI's drawings are shown; the base of `Session`."""
+    """Window, inversion, slab, opacity, and whether the AI's drawings and the patient's identifiers are shown."""
 
     def __init__(self) -> None:
         self.window: tuple[float, float] = WINDOWS["lung"]
@@ -20,6 +20,7 @@ class Viewing:
         self.slab_mm = 0.0
         self.opacity = 0.5
         self.ai_shown = True
+        self.identifiers_shown = False
         self._listeners: list[Callable[[str], None]] = []
 
     def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
@@ -52,6 +53,11 @@ class Viewing:
         self.slab_mm = SLABS_MM[(SLABS_MM.index(self.slab_mm) + 1) % len(SLABS_MM)]
         self._tell("slab")
 
+    def view_as(self, other: Viewing) -> None:
+        """Take the window, the inversion and the slab of another session."""
+        self.window, self.inverted, self.slab_mm = other.window, other.inverted, other.slab_mm
+        self._tell("window", "slab")
+
     def next_opacity(self) -> None:
         """Go through the opacities of the heat maps."""
         self.opacity = OPACITIES[(OPACITIES.index(self.opacity) + 1) % len(OPACITIES)]
@@ -61,3 +67,8 @@ class Viewing:
         """Hide what the AI drew, or show it again."""
         self.ai_shown = not self.ai_shown
         self._tell("ai")
+
+    def toggle_identifiers(self) -> None:
+        """Show who the patient is, or hide it again; hidden at first in every session."""
+        self.identifiers_shown = not self.identifiers_shown
+        self._tell("identifiers")

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from imaging.errors import InputError
+from imaging.errors import ImagingError, InputError
 from imaging.io import SeriesInfo
 from imaging.io.dicom_results import is_outside_result
 from imaging.provenance import file_sha256
-from pipelines.viewer.layers import LayerData
+from pipelines.viewer.comparison import compare, prepare
+from pipelines.viewer.docking import dock, dock_panel, may_leave
+from pipelines.viewer.layers import LayerData, ct_layer
 from pipelines.viewer.opening import open_session, own_folder, usable_series
 from pipelines.viewer.results import is_result_folder, show_folder, show_outside
 from pipelines.viewer.session import Session
 
 Choose = Callable[[list[SeriesInfo], list[SeriesInfo]], SeriesInfo | None]
 
+#: What a reader of napari returns when there is no layer to add.
+NOTHING: Final[list[tuple[None]]] = [(None,)]
 
-def open_window(path: Path, result: Path | None, *, block: bool = True) -> Any:
+
+def open_window(
+    path: Path, result: Path | None, *, other: Path | None = None, other_result: Path | None = None, block: bool = True
+) -> Any:
     """A new viewer on a CT; see `pipelines.viewer.open_viewer`."""
     from napari import Viewer, run
 
     session = open_session(path, result)
+    beside = None if other is None else prepare(session, other, other_result)
     viewer = Viewer(title="nodulus", show=block)
     show(viewer, session)
+    if beside is not None:
+        dock(viewer, "compare").adopt(compare(session, beside))
     arrange(viewer)
     if block:
         run()
@@ -51,61 +61,78 @@ def arrange(viewer: Any) -> None:
     if not isinstance(main, QMainWindow):
         return
     docks = {dock.objectName(): dock for dock in main.findChildren(QDockWidget)}
-    planes = next((dock for name, dock in docks.items() if name.startswith("Other planes")), None)
     if "layer controls" in docks:
         docks["layer controls"].hide()
-    if planes is not None:
-        main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, planes)
+    for name in ("Other planes", "Compare"):
+        if (widget := next((row for key, row in docks.items() if key.startswith(name)), None)) is not None:
+            main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, widget, Qt.Orientation.Horizontal)
     if "layer list" in docks:
         main.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks["layer list"])
     viewer.window.resize(1500, 950)
     viewer.reset_view()
 
 
-def dock_panel(viewer: Any) -> Any:
-    """The viewer's reading panel; it and the other planes are docked if they are not there yet."""
-    from pipelines.viewer.ortho import OtherPlanes
-    from pipelines.viewer.panel import ReadingPanel
-
-    panels = [widget for widget in viewer.window.dock_widgets.values() if isinstance(widget, ReadingPanel)]
-    if panels:
-        return panels[0]
-    _, panel = viewer.window.add_plugin_dock_widget("nodulus", "Reading session")
-    if not any(isinstance(widget, OtherPlanes) for widget in viewer.window.dock_widgets.values()):
-        viewer.window.add_plugin_dock_widget("nodulus", "Other planes")
-    return panel
-
-
-def read_into_window(
-    path: Path, as_layers: Callable[[Session], list[LayerData]], *, choose: Choose | None = None
-) -> Any:
+def read_into_window(path: Path, as_layers: Callable[[Session], list[LayerData]]) -> Any:
     """What dropping a path does: a result goes over the open CT, a CT becomes layers and opens the panel.
 
     Raises:
-        InputError: the loader's refusal; ``result.no_ct`` for a result without an open CT; ``series.ambiguous`` where
-            there are several series and nobody chose.
+        InputError: see `open_into`.
     """
     from napari import current_viewer
 
     viewer = current_viewer()
-    panel = dock_panel(viewer) if viewer is not None else None
-    if is_result_folder(path):
-        if panel is None or panel.cockpit is None:
-            raise InputError("result.no_ct", "no CT is open that this result could lie over", where=path)
-        show_folder(panel.cockpit.session, path)
-        return [(None,)]
-    if path.is_file() and panel is not None and panel.cockpit is not None and is_outside_result(path):
-        session = panel.cockpit.session
-        show_outside(session, path, folder=own_folder(session.volume.seriesuid) / f"report-{file_sha256(path)[:12]}")
-        return [(None,)]
-    return as_layers(open_chosen(path, choose or (_ask if panel is not None else None)))
+    session = open_into(viewer, path)
+    if session is None:
+        return NOTHING
+    # A panel adds what lies over the CT as soon as the CT is there.
+    return as_layers(session) if viewer is None else [ct_layer(session)]
 
 
-def open_chosen(path: Path, choose: Choose | None) -> Session:
-    """Open the only series of a path, or the one that is chosen among several.
+def open_into(viewer: Any, path: Path, *, choose: Choose | None = None) -> Session | None:
+    """Open a path for a viewer: a session of a CT that is to be shown, or None where nothing new is.
+
+    Nothing new is shown where the path was a result that now lies over the open CT, where the reader cancelled the
+    choice among several series, or keeps the open session because of decisions that are not on the disk.
+
+    Args:
+        viewer: with or without the panel; None without a window.
+        choose: asks which series; a dialog where there is a window.
 
     Raises:
-        InputError: the loader's refusal; ``series.ambiguous`` where nothing was chosen.
+        InputError: the loader's refusal; ``result.no_ct`` for a result without an open CT; ``series.ambiguous`` where
+            there are several series and nobody to choose. The panel says it too.
+    """
+    panel = dock_panel(viewer) if viewer is not None else None
+    if not may_leave(viewer):
+        return None
+    try:
+        if panel is not None and _lay_over(path, panel.session):
+            return None
+        if is_result_folder(path):
+            raise InputError("result.no_ct", "no CT is open that this result could lie over", where=path)
+        return open_chosen(path, choose or (_ask if panel is not None else None))
+    except ImagingError as error:
+        if panel is not None:
+            panel.tell(str(error))
+        raise
+
+
+def _lay_over(path: Path, session: Session | None) -> bool:
+    """Lay a result folder, a segmentation or a report over the open CT; False if the path is none of these."""
+    if session is not None and is_result_folder(path):
+        show_folder(session, path)
+        return True
+    if session is not None and path.is_file() and is_outside_result(path):
+        show_outside(session, path, folder=own_folder(session.volume.seriesuid) / f"report-{file_sha256(path)[:12]}")
+        return True
+    return False
+
+
+def open_chosen(path: Path, choose: Choose | None) -> Session | None:
+    """Open the only series of a path, or the one that is chosen among several; None where the choice was cancelled.
+
+    Raises:
+        InputError: the loader's refusal; ``series.ambiguous`` where there is nobody to choose.
     """
     try:
         return open_session(path)
@@ -113,9 +140,7 @@ def open_chosen(path: Path, choose: Choose | None) -> Session:
         if error.code != "series.ambiguous" or choose is None:
             raise
         chosen = choose(*usable_series(path))
-        if chosen is None:
-            raise
-        return open_session(path, series=chosen)
+        return None if chosen is None else open_session(path, series=chosen)
 
 
 def _ask(usable: list[SeriesInfo], unusable: list[SeriesInfo]) -> SeriesInfo | None:

@@ -6,11 +6,12 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from imaging.errors import ImagingError, InputError
 from pipelines.viewer.results import is_result_folder, read_report
 from pipelines.viewer.review import FILE_NAME, ReviewLog, replay
+from pipelines.viewer.weak_labels import label_row
 
 Order = Literal["score", "undecided", "name"]
 ORDERS: Final[tuple[Order, ...]] = ("score", "undecided", "name")
@@ -82,3 +83,19 @@ def in_order(studies: Sequence[Study], order: Order) -> list[Study]:
     if order == "undecided":
         return sorted(studies, key=lambda s: (bool(s.refusal), -s.undecided, -s.score, s.name))
     return sorted(studies, key=lambda s: s.name)
+
+
+def label_rows(studies: Sequence[Study]) -> list[dict[str, Any]]:
+    """The rows of all studies in the table of image-level labels; those without a result or a CT have none.
+
+    Raises:
+        InputError: ``result.unreadable``; ``review.other_series``.
+    """
+    return [_label_row(study) for study in studies if not study.refusal and study.source is not None]
+
+
+def _label_row(study: Study) -> dict[str, Any]:
+    report = read_report(study.folder)
+    events = ReviewLog(study.folder / FILE_NAME, report.seriesuid).events
+    rows = replay(report.findings, events)
+    return label_row(rows, events, seriesuid=report.seriesuid, source=study.source)

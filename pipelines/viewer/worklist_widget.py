@@ -21,8 +21,11 @@ from qtpy.QtWidgets import (
 )
 
 from imaging.errors import ImagingError
+from pipelines.viewer.docking import dock_panel, docked, may_leave
 from pipelines.viewer.opening import open_session
-from pipelines.viewer.worklist import ORDERS, Study, in_order, read_worklist
+from pipelines.viewer.session import Session
+from pipelines.viewer.weak_labels import MANIFEST, write_manifest
+from pipelines.viewer.worklist import ORDERS, Study, in_order, label_rows, read_worklist
 
 if TYPE_CHECKING:
     import napari
@@ -33,6 +36,8 @@ LABELS = {"score": "most suspicious first", "undecided": "most undecided first",
 
 class WorklistPanel(QWidget):
     """Opens a study with a double click or with Page Down and Page Up."""
+
+    nodulus_role = "worklist"
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
@@ -53,6 +58,10 @@ class WorklistPanel(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.cellDoubleClicked.connect(lambda row, _: self.open(row))
+        self.labels = QPushButton("Export the labels …")
+        self.labels.setToolTip("a table of scans, with and without nodules by your decisions, for nodulus train")
+        self.labels.clicked.connect(self._choose_table)
+        self.labels.setEnabled(False)
         self.message = QLabel()
         self.message.setWordWrap(True)
         top = QHBoxLayout()
@@ -61,12 +70,29 @@ class WorklistPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(top)
         layout.addWidget(self.table)
+        layout.addWidget(self.labels)
         layout.addWidget(self.message)
 
     def _choose(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Output folder of nodulus batch")
         if folder:
             self.show_folder(Path(folder))
+
+    def _choose_table(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Table of labels for nodulus train", MANIFEST, "Table (*.csv)")
+        if name:
+            self.export_labels(Path(name))
+
+    def export_labels(self, path: Path) -> None:
+        """Write what the decisions on all studies imply for each scan as a whole."""
+
+        def write() -> None:
+            rows = label_rows(self.studies)
+            write_manifest(rows, path)
+            known = sum(row["nodule"] != "" for row in rows)
+            self.message.setText(f"{known} of {len(self.studies)} studies have a label, written to {path}")
+
+        self._try(write)
 
     def show_folder(self, out: Path) -> None:
         """List the studies of a batch's output folder; a refusal is said below the table."""
@@ -83,6 +109,7 @@ class WorklistPanel(QWidget):
             self._fill()
 
     def _fill(self) -> None:
+        self.labels.setEnabled(bool(self.studies))
         self.table.setRowCount(len(self.studies))
         for at, study in enumerate(self.studies):
             texts = (study.name, f"{study.score:.2f}", str(study.findings), str(study.undecided))
@@ -105,17 +132,25 @@ class WorklistPanel(QWidget):
 
     def open(self, at: int) -> None:
         """Open a study with its result in the viewer; what was open is closed, its decisions are on the disk."""
-        from pipelines.viewer.window import show
-
         study = self.studies[at]
         if study.source is None or study.refusal:
             self.message.setText(study.refusal or "the batch does not say where this CT lies")
             return
-        source = study.source
-        if self._try(lambda: show(self.viewer, open_session(source, study.folder))):
+        source, reader = study.source, self._reader()
+        if not may_leave(self.viewer):
+            return
+        if self._try(lambda: self._show(open_session(source, study.folder, reviewer=reader))):
             self.at = at
             self.refresh()
             self.table.selectRow(self.at)
+
+    def _reader(self) -> str:
+        """The name that the reader has typed for the study before."""
+        panel = docked(self.viewer, "panel")
+        return panel.session.reviewer if panel is not None and panel.session is not None else ""
+
+    def _show(self, session: Session) -> None:
+        dock_panel(self.viewer).adopt(session)
 
     def _try(self, action: Callable[[], object]) -> bool:
         self.message.clear()

@@ -188,9 +188,9 @@ class Desk:
 
     @property
     def planes(self):
-        from pipelines.viewer.ortho import OtherPlanes
+        from pipelines.viewer.docking import docked
 
-        return next(w for w in self.viewer.window.dock_widgets.values() if isinstance(w, OtherPlanes))
+        return docked(self.viewer, "planes")
 
     def settle(self):
         from qtpy.QtWidgets import QApplication
@@ -204,6 +204,39 @@ class Desk:
         self.canvas.setFocus()
         self.qtbot.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key}"))
         self.settle()
+
+    def drop(self, *paths):
+        """Let paths fall on the picture, as from a file manager; what napari raises comes out."""
+        from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+        from qtpy.QtGui import QDropEvent
+
+        target = self.canvas
+        while not target.acceptDrops():
+            target = target.parentWidget()
+        self.mime = QMimeData()  # must outlive the event
+        self.mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+        left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        event = QDropEvent(QPointF(50, 50), Qt.DropAction.CopyAction, self.mime, left, none)
+        target.dropEvent(event)
+        self.settle()
+
+    def answer(self, with_dialog, *, seconds=10):
+        """Call `with_dialog` on the next modal dialog, once it is there; returns what tells whether it came."""
+        from qtpy.QtCore import QTimer
+        from qtpy.QtWidgets import QApplication
+
+        came = []
+
+        def look(tries):
+            dialog = QApplication.activeModalWidget()
+            if dialog is not None:
+                came.append(dialog)
+                with_dialog(dialog)
+            elif tries:
+                QTimer.singleShot(50, lambda: look(tries - 1))
+
+        QTimer.singleShot(50, lambda: look(seconds * 20))
+        return came
 
     def seen(self):
         """The picture as (rows, columns) of grey, without what lies on the CT."""

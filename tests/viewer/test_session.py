@@ -250,6 +250,43 @@ def test_a_crash_in_the_middle_of_a_line_loses_nothing_else(session, volume):
     assert [event.action for event in third.events] == ["accept", "reject"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pipelines.viewer import review
+
+path, uid = Path(sys.argv[1]), "{uid}"
+log = review.ReviewLog(path, uid)
+for number in range({whole}):
+    log.append(review.Event("comment", uid, "A", "9." + str(number), {{"text": "x" * 5000}}))
+whole_write = review._append
+
+def torn(path, lines):
+    with path.open("ab") as stream:
+        stream.write(lines[: {cut}])
+        stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+review._append = torn
+log.append(review.Event("comment", uid, "A", "9.99", {{"text": "y" * 5000}}))
+"""
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 5000, 10_000])
+def test_a_kill_in_the_middle_of_writing_loses_at_most_the_unfinished_line(tmp_path, volume, cut):
+    """A process that is killed with SIGKILL while a line is half on the disk; 10,000 bytes are the line and its end."""
+    path = tmp_path / FILE_NAME
+    code = KILLED.format(uid=volume.seriesuid, whole=5, cut=cut)
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+    log = ReviewLog(path, volume.seriesuid)
+    assert [event.finding for event in log.events][:5] == [f"9.{number}" for number in range(5)]
+    assert len(log.events) == (6 if cut == 10_000 else 5)
+    assert bool(log.notices) == (cut in (1, 40, 5000))
+    log.append(Event("accept", volume.seriesuid, "A", "9.0"))
+    again = ReviewLog(path, volume.seriesuid)
+    assert again.events == log.events
+
+
 @pytest.mark.parametrize("how", ["full disk", "no folder"])
 def test_a_decision_that_cannot_be_written_is_kept_and_written_later(session, monkeypatch, how):
     if how == "no folder":
@@ -291,3 +328,26 @@ def test_decisions_on_another_ct_are_refused(session, volume):
 
 def test_events_on_findings_that_are_gone_change_nothing():
     assert replay((), [Event("accept", "1.2", "A", "9.9")]) == ()
+
+
+# --- who the patient is ----------------------------------------------------------------------------------------------
+def test_identifiers_are_hidden_until_asked_for_and_again_in_the_next_session(dicom_session):
+    from pipelines.viewer.opening import open_session
+
+    header = dicom_session.volume.origin.header
+    assert not dicom_session.identifiers_shown
+    assert str(header.PatientID) in dicom_session.identifiers
+    seen = []
+    dicom_session.subscribe(seen.append)
+    dicom_session.toggle_identifiers()
+    assert dicom_session.identifiers_shown
+    assert seen == ["identifiers"]
+    assert not open_session(dicom_session.source).identifiers_shown
+
+
+def test_identifiers_read_as_a_person_writes_them(dicom_session, session):
+    header = dicom_session.volume.origin.header
+    header.PatientName, header.PatientBirthDate, header.PatientID = "ANDERSON^Zebulon^^Dr.=安", "19470225", "M 77"
+    lines = dicom_session.identifiers.splitlines()
+    assert lines[:3] == ["ANDERSON Zebulon Dr.", "ID M 77", "born 1947-02-25"]
+    assert session.identifiers == "this file names no patient"

@@ -1,0 +1,35 @@
+"""Who the patient is, for the corner of the picture when the reader asks for it. No Qt; never logged, never written."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imaging.geometry import Volume
+
+#: DICOM attribute -> what stands before its value.
+SHOWN: Final = {
+    "PatientName": "",
+    "PatientID": "ID ",
+    "PatientBirthDate": "born ",
+    "PatientSex": "sex ",
+    "StudyDate": "study of ",
+    "AccessionNumber": "accession ",
+}
+
+
+def identifiers_of(volume: Volume) -> str:
+    """One line an identifier that the header has; a sentence where it has none."""
+    header = volume.origin.header if volume.origin else None
+    if header is None:
+        return "this file names no patient"
+    values = {keyword: str(header.get(keyword, "") or "").strip() for keyword in SHOWN}
+    lines = [f"{before}{_readable(keyword, values[keyword])}" for keyword, before in SHOWN.items() if values[keyword]]
+    return "\n".join(lines) or "the header names no patient"
+
+
+def _readable(keyword: str, value: str) -> str:
+    if keyword == "PatientName":
+        return " ".join(part for part in value.split("=")[0].split("^") if part)
+    if keyword.endswith("Date") and len(value) == 8:
+        return f"{value[:4]}-{value[4:6]}-{value[6:]}"
+    return value
