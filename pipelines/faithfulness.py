@@ -84,13 +84,13 @@ def faithfulness(
         ModelError: the weights are missing, changed or unsuitable.
         UsageError: ``usage.option`` for a block or a method that does not exist.
     """
+    from imaging.explanation.cams import CamSettings
     from imaging.explanation.faithfulness import deletion_test, randomization_test
-    from imaging.explanation.gradcam import CamSettings
     from imaging.models.weights import load_model
 
     model = load_model(weights, device=device)
     default = CamSettings.of_model(model)
-    settings = CamSettings(default.block if layer is None else layer, method or default.method)  # type: ignore[arg-type]
+    settings = CamSettings(default.block if layer is None else layer, method or default.method)
     settings.check(model.net)
     rng = np.random.default_rng(seed)
     x = simulated_windows(model, windows, rng) if cases is None else prepared_windows(Path(cases), windows, rng)

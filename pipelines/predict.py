@@ -13,6 +13,7 @@ from pipelines.analysis_options import AnalysisOptions
 from pipelines.case_report import report_of
 from pipelines.chosen_series import Chosen, read_chosen
 from pipelines.devices import load_on
+from pipelines.map_words import map_words
 from pipelines.progress import OnStage, part_of
 from pipelines.result_folder import check_result_folder, result_folder
 
@@ -193,12 +194,13 @@ def _explain(
     options: AnalysisOptions,
     on_stage: OnStage | None,
 ) -> tuple[Any, Any, dict[str, str]]:
-    """Grad-CAM, similarity, and what the first holds in a sentence."""
-    from imaging.explanation.gradcam import describe_grad_cam, grad_cam_map
+    """Grad-CAM, similarity, and what they hold in a sentence each."""
+    from imaging.explanation.gradcam import grad_cam_map
     from imaging.explanation.similarity import similarity_map
-    from imaging.outputs.maps import GRAD_CAM
 
     progress = part_of(on_stage, "explain")
     grad_cam = grad_cam_map(model, chosen.volume, chosen.lungs, localization.findings, on_progress=progress)
     similarity = similarity_map(token_map, chosen.volume, options.prompt)
-    return grad_cam, similarity, {GRAD_CAM: describe_grad_cam(model)}
+    findings = len(localization.findings)
+    said = map_words(model, chosen.volume.grid, findings=findings, prompt=options.prompt, notices=token_map.notices)
+    return grad_cam, similarity, said

@@ -44,6 +44,15 @@ def similarity_map(token_map: TokenMap, volume: Volume, prompt: str | None = Non
     return result
 
 
+def describe_similarity(prompt: str | None) -> str:
+    """For reports: what was compared, and where."""
+    text = f"the text “{prompt}”" if prompt else "the model’s own texts for a nodule"
+    return (
+        f"similarity in [0, 1] of each token to {text}, in windows around the most suspicious places of the lungs "
+        "only; 0 elsewhere, which says nothing of what lies there; higher is more similar"
+    )
+
+
 def _logistic(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """In [0, 1]; 0 where a token was not scored."""
     scored = np.isfinite(logits)

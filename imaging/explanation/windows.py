@@ -31,56 +31,58 @@ USUAL_DIAMETER_MM = 8.0
 WIDE_MM = 18.0
 #: Planes of whole-lung maps lie this far apart, mm.
 LUNG_STEP_MM = 4.0
+#: A token is divided into so many parts along each side: mirrored windows see places between tokens.
+FINE: Final = 4
+#: The mirror images of a window whose maps are laid over one another: flipped axes of (n, slices, rows, columns).
+MIRRORS: Final[tuple[tuple[int, ...], ...]] = ((), (2,), (3,), (2, 3))
 
 
 @dataclass(frozen=True, eq=False)
 class WindowStack:
-    """Windows on one lattice of tokens.
+    """Windows on one lattice of parts of tokens.
 
     Args:
-        lattice: (plane, token row, token column) to LPS mm.
+        lattice: (plane, row, column), `FINE` a token along rows and columns, to LPS mm.
         centres_mm: of each window.
-        corners: (n, 3) index of each window's first token in the lattice.
-        tokens: rows and columns of tokens in a window.
-        shift: from a token's middle to the place it speaks of, in tokens, along rows and along columns.
+        corners: (n, 3) index of each window's first part in the lattice.
+        parts: rows and columns in a window.
     """
 
     lattice: Grid
     centres_mm: tuple[Point, ...]
     corners: npt.NDArray[np.int_]
-    tokens: tuple[int, int]
-    shift: float = 0.0
+    parts: tuple[int, int]
 
 
-def token_shape(model: LoadedModel) -> tuple[int, float, float]:
-    """Tokens along a window's side, a token's side in mm, and the distance between a window's slices in mm."""
+def part_shape(model: LoadedModel) -> tuple[int, float, float]:
+    """Parts along a window's side, a part's side in mm, and the distance between a window's slices in mm."""
     config: Any = model.net.vision.config
-    token_mm = float(config.token_mm)
-    return round(config.window_pixels * config.pixel_mm / token_mm), token_mm, float(config.slice_step_mm)
+    part_mm = float(config.token_mm) / FINE
+    return round(config.window_pixels * config.pixel_mm / part_mm), part_mm, float(config.slice_step_mm)
 
 
-def token_shift(model: LoadedModel) -> float:
+def token_shift(net: Any) -> float:
     """From a token's middle to the place it speaks of, in tokens, along rows and along columns."""
-    config: Any = model.net.vision.config
+    config: Any = net.vision.config
     return float(config.token_shift_mm / config.token_mm)
 
 
 def stack_around(model: LoadedModel, volume: Volume, finding: Finding) -> WindowStack:
     """Windows through a finding, one plane after the other; four a plane where it is wider than a window shows."""
-    side, token_mm, step_mm = token_shape(model)
+    side, part_mm, step_mm = part_shape(model)
     diameter = finding.long_axis_mm or finding.diameter_mm or USUAL_DIAMETER_MM
     planes = 2 * int(np.ceil((diameter / 2 + PLANE_MARGIN_MM) / step_mm)) + 1
-    shift = int(np.ceil(diameter / 4 / token_mm)) if diameter > WIDE_MM else 0
+    shift = int(np.ceil(diameter / 4 / part_mm)) if diameter > WIDE_MM else 0
     offsets = [-shift, shift] if shift else [0]
     width = side + 2 * shift
-    lattice = _lattice(volume.grid, finding.centre_mm, (planes, width, width), step_mm, token_mm)
+    lattice = _lattice(volume.grid, finding.centre_mm, (planes, width, width), step_mm, part_mm)
     corners = [(p, r + shift, c + shift) for p in range(planes) for r in offsets for c in offsets]
-    return _stack(lattice, np.array(corners), side, token_shift(model))
+    return _stack(lattice, np.array(corners), side)
 
 
 def lung_stacks(model: LoadedModel, volume: Volume, lungs: Lungs) -> list[WindowStack]:
     """Windows all over the lungs, overlapping by a third; one stack a plane."""
-    side, token_mm, _ = token_shape(model)
+    side, part_mm, _ = part_shape(model)
     index = np.argwhere(lungs.labels[:, ::4, ::4]) * (1, 4, 4)
     along = lungs.grid.to_mm(index) @ AXES
     low, high = along.min(axis=0) - LUNG_MARGIN_MM, along.max(axis=0) + LUNG_MARGIN_MM
@@ -90,47 +92,47 @@ def lung_stacks(model: LoadedModel, volume: Volume, lungs: Lungs) -> list[Window
         here = along[np.abs(along[:, 0] - depth) <= max(LUNG_STEP_MM, lungs.grid.spacing_mm[0])][:, 1:]
         if not len(here):
             continue
-        counts = [int(np.ceil((high[a] - low[a]) / token_mm / stride)) * stride + side for a in (1, 2)]
+        counts = [int(np.ceil((high[a] - low[a]) / part_mm / stride)) * stride + side for a in (1, 2)]
         middle = AXES @ np.array([depth, *((low[1:] + high[1:]) / 2)])
         centre = (float(middle[0]), float(middle[1]), float(middle[2]))
-        lattice = _lattice(volume.grid, centre, (1, counts[0], counts[1]), LUNG_STEP_MM, token_mm)
-        tokens = (lattice.to_index(here @ AXES[:, 1:].T + depth * AXES[:, 0]))[:, 1:]
+        lattice = _lattice(volume.grid, centre, (1, counts[0], counts[1]), LUNG_STEP_MM, part_mm)
+        places = (lattice.to_index(here @ AXES[:, 1:].T + depth * AXES[:, 0]))[:, 1:]
         corners = [
             (0, r, c)
             for r in range(0, counts[0] - side + 1, stride)
             for c in range(0, counts[1] - side + 1, stride)
-            if ((tokens >= (r, c)) & (tokens < (r + side, c + side))).all(axis=1).any()
+            if ((places >= (r, c)) & (places < (r + side, c + side))).all(axis=1).any()
         ]
         if corners:
-            stacks.append(_stack(lattice, np.array(corners), side, token_shift(model)))
+            stacks.append(_stack(lattice, np.array(corners), side))
     return stacks
 
 
-def _lattice(grid: Grid, centre_mm: Point, shape: tuple[int, int, int], step_mm: float, token_mm: float) -> Grid:
-    """A lattice of tokens about a place, along the axes that windows have."""
+def _lattice(grid: Grid, centre_mm: Point, shape: tuple[int, int, int], step_mm: float, part_mm: float) -> Grid:
+    """A lattice of parts of tokens about a place, along the axes that windows have."""
     affine = np.eye(4)
-    affine[:3, :3] = AXES * (step_mm, token_mm, token_mm)
+    affine[:3, :3] = AXES * (step_mm, part_mm, part_mm)
     affine[:3, 3] = np.asarray(centre_mm) - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
     return Grid(shape, affine, grid.frame_of_reference_uid)
 
 
-def _stack(lattice: Grid, corners: npt.NDArray[np.int_], side: int, shift: float) -> WindowStack:
+def _stack(lattice: Grid, corners: npt.NDArray[np.int_], side: int) -> WindowStack:
     middle = lattice.to_mm(corners + np.array([0, (side - 1) / 2, (side - 1) / 2]))
     centres = tuple((float(x), float(y), float(z)) for x, y, z in middle)
-    return WindowStack(lattice, centres, corners, (side, side), shift)
+    return WindowStack(lattice, centres, corners, (side, side))
 
 
 def paint(result: Floats32, volume: Volume, lungs: Lungs, stack: WindowStack, maps: Floats32) -> None:
-    """Lay token maps (n, th, tw) over the CT: the larger value where windows overlap, linear between tokens.
+    """Lay maps (n, rows, columns) over the CT: the larger value where windows overlap, linear between their parts.
 
-    The outermost tokens of a window count half, where overlapping windows do not see them whole: a map fades out there.
+    The outermost parts of a window count half, where overlapping windows do not see them whole: a map fades out there.
     """
     values = np.zeros(stack.lattice.shape, dtype=np.float32)
-    faded = maps * _feather(stack.tokens)
+    faded = maps * _feather(stack.parts)
     for (plane, row, column), window in zip(stack.corners, faded, strict=True):
-        part = values[plane, row : row + stack.tokens[0], column : column + stack.tokens[1]]
+        part = values[plane, row : row + stack.parts[0], column : column + stack.parts[1]]
         np.maximum(part, window, out=part)
-    padded, lattice = _padded(values, stack.lattice, stack.shift)
+    padded, lattice = _padded(values, stack.lattice)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in lattice.shape])).reshape(3, -1).T
     index = volume.grid.to_index(lattice.to_mm(corners))
     low, high = np.floor(index.min(axis=0)).astype(int), np.ceil(index.max(axis=0)).astype(int) + 1
@@ -143,15 +145,15 @@ def paint(result: Floats32, volume: Volume, lungs: Lungs, stack: WindowStack, ma
     np.maximum(part, spread, out=part)
 
 
-def _feather(tokens: tuple[int, int]) -> Floats32:
-    edges = [np.where((np.arange(n) == 0) | (np.arange(n) == n - 1), 0.5, 1.0).astype(np.float32) for n in tokens]
+def _feather(parts: tuple[int, int]) -> Floats32:
+    edges = [np.where((np.arange(n) == 0) | (np.arange(n) == n - 1), 0.5, 1.0).astype(np.float32) for n in parts]
     return edges[0][:, None] * edges[1]
 
 
-def _padded(values: Floats32, lattice: Grid, shift: float) -> tuple[Floats32, Grid]:
-    """A rim of zeros, so that the map ends in a slope and not in a step; tokens moved to the places they speak of."""
+def _padded(values: Floats32, lattice: Grid) -> tuple[Floats32, Grid]:
+    """A rim of zeros, so that the map ends in a slope and not in a step."""
     affine = np.array(lattice.affine)
-    affine[:3, 3] = lattice.to_mm((-1, -1 + shift, -1 + shift))
+    affine[:3, 3] = lattice.to_mm((-1, -1, -1))
     shape = (lattice.shape[0] + 2, lattice.shape[1] + 2, lattice.shape[2] + 2)
     return np.pad(values, 1), Grid(shape, affine, lattice.frame_of_reference_uid)
 

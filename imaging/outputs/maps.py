@@ -61,18 +61,24 @@ def _write_heat(result: CaseResult, array: npt.NDArray[np.float32], path: Path, 
     return write_nifti(codes, grid, path, description=description, scale=scale, display_range=(0.0, largest))
 
 
+def stored_as(grid: Grid) -> str:
+    """How exact a heat map's file is, and on which grid, for the report."""
+    return f"stored in {LARGEST_CODE + 1} steps, exact to 1/510 of the largest value{_place(grid)}"
+
+
+def _place(grid: Grid) -> str:
+    return "" if grid.is_orthogonal else "; the CT is sheared, this file is resampled onto an upright grid"
+
+
 def describe(result: CaseResult) -> dict[str, str]:
     """File name -> what the file holds, in a sentence, for the report."""
-    place = (
-        "" if result.volume.grid.is_orthogonal else "; the CT is sheared, this file is resampled onto an upright grid"
-    )
-    heat = f"higher is more suspicious; stored in {LARGEST_CODE + 1} steps, exact to 1/510 of the largest value{place}"
+    heat = f"higher is more suspicious; {stored_as(result.volume.grid)}"
     notes = {}
     if result.grad_cam is not None:
         notes[GRAD_CAM] = f"Grad-CAM of the image tower; {heat}"
     if result.similarity is not None:
         notes[SIMILARITY] = f"similarity in [0, 1] to {prompt(result.similarity_prompt)}; {heat}"
-    notes[NODULES] = f"outlined findings, the value is the number of the finding{place}"
+    notes[NODULES] = f"outlined findings, the value is the number of the finding{_place(result.volume.grid)}"
     return notes
 
 
@@ -83,7 +89,8 @@ def write(result: CaseResult, folder: Path, *, show_identifiers: bool = False) -
         text = "nodulus Grad-CAM, higher is more suspicious"
         files[GRAD_CAM] = _write_heat(result, result.grad_cam, folder / GRAD_CAM, text)
     if result.similarity is not None:
-        text = "nodulus similarity to a text prompt, 0 to 1"
+        doubt = any(notice.code == "prompt.untrained" for notice in result.report.notices)
+        text = f"nodulus similarity to {'an UNTRAINED' if doubt else 'a text'} prompt, 0 to 1"
         files[SIMILARITY] = _write_heat(result, result.similarity, folder / SIMILARITY, text)
     outlines, grid = _upright(result.nodules, result.volume.grid, order=0)
     text = "nodulus findings, value = number of the finding"

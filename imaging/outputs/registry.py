@@ -53,6 +53,12 @@ _ROWS = (
         "imaging.outputs.maps:write",
     ),
     OutputFormat("overlay", ("overlay.png",), "each finding in three planes", "imaging.outputs.overlay:write"),
+    OutputFormat(
+        "explanation",
+        ("explanation.png",),
+        "what the heat maps mark, close up (`nodulus explain` writes it by default)",
+        "imaging.outputs.explanation:write",
+    ),
     OutputFormat("html", ("report.html",), "one page for reading and printing", "imaging.outputs.html:write"),
     OutputFormat("sr", ("sr.dcm",), "DICOM structured report, TID 1500", "imaging.outputs.sr:write", needs_dicom=True),
     OutputFormat(

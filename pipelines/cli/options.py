@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -51,6 +51,9 @@ class Voice:
     debug: Annotated[bool, Parameter(negative="")] = False
     """Show the traceback of a bug, and the libraries' warnings."""
 
+
+#: The keys of `imaging.explanation.cams.METHODS`, here without importing torch.
+CamMethod = Literal["grad-cam", "grad-cam++", "hires-cam", "layer-cam", "grad-cam-elementwise"]
 
 #: ``-o OUT``, required.
 OutputFolder = Annotated[Path, Parameter(name=["--output", "-o"])]

@@ -161,6 +161,7 @@ def spine(monkeypatch: pytest.MonkeyPatch) -> Spine:
         "imaging.explanation.gradcam:grad_cam_map": lambda *_, **__: ones,
         "imaging.explanation.gradcam:describe_grad_cam": lambda *_, **__: "fake Grad-CAM",
         "imaging.explanation.similarity:similarity_map": lambda *_, **__: 0.5 * ones,
+        "imaging.explanation.similarity:describe_similarity": lambda prompt: f"similarity to {prompt}",
     }
     stand_ins: dict[str, ModuleType] = {}
     for place, fake in places.items():

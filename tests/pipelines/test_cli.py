@@ -345,7 +345,7 @@ def test_faithfulness_says_whether_the_maps_can_be_trusted(
                 "passed": passed,
                 "cases": "fake",
                 "weights": {"name": "fake"},
-                "randomization": {"correlations": [0.9, 0.1], "windows": 40, "bar": 0.3},
+                "randomization": {"correlation": 0.1, "windows": 40, "bar": 0.3},
                 "deletion": {"fall_map": 2.0, "fall_random": 0.5, "p_value": 0.001, "bar": 0.01},
             }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import Analysis, Formats, OutputFolder, Voice
+from pipelines.cli.options import Analysis, CamMethod, Formats, OutputFolder, Voice
 from pipelines.cli.speak import progress, tell
 
 
@@ -18,7 +18,7 @@ def explain(
     output: OutputFolder,
     series: str | None = None,
     layer: int | None = None,
-    method: Literal["grad-cam", "hires-cam"] | None = None,
+    method: CamMethod | None = None,
     whole_lungs: Annotated[bool, Parameter(negative="")] = False,
     formats: Formats = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import Voice
+from pipelines.cli.options import CamMethod, Voice
 from pipelines.cli.speak import progress, tell
 
 
@@ -19,7 +19,7 @@ def faithfulness(
     windows: int = 40,
     weights: Path | None = None,
     layer: int | None = None,
-    method: Literal["grad-cam", "hires-cam"] | None = None,
+    method: CamMethod | None = None,
     seed: int = 0,
     device: str = "cpu",
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
@@ -74,7 +74,11 @@ def _text(result: dict[str, Any]) -> str:
 
     random, deletion = result["randomization"], result["deletion"]
     rows = [
-        ("rank correlation with maps of random weights", f"{random['correlations'][-1]:.3f}", f"<= {random['bar']}"),
+        (
+            "size of the rank correlation with maps of random weights",
+            f"{random['correlation']:.3f}",
+            f"<= {random['bar']}",
+        ),
         ("fall of the logit, deleting what the map marks", f"{deletion['fall_map']:.3f}", None),
         ("fall of the logit, deleting as much at random", f"{deletion['fall_random']:.3f}", None),
         ("p value of the difference", f"{deletion['p_value']:.2g}", f"< {deletion['bar']}"),
