@@ -114,8 +114,8 @@ def prepare(slices: Sequence[Slice]) -> tuple[Planes, Copies, str | None, list[N
     planes = read_planes(slices)
     _check_orientations(planes)
     _check_pixel_spacings(planes)
-    frame_uid, notices = _frame_of_reference(slices)
     ordered, others = _order(planes)
+    frame_uid, notices = _frame_of_reference(slices, places=len(ordered))
     if len(ordered) < 2:
         raise _no_stack(slices)
     copies = {plane: tuple(slices[i] for i in indices) for plane, indices in others.items()}
@@ -201,10 +201,11 @@ def _check_pixel_spacings(planes: Planes) -> None:
         )
 
 
-def _frame_of_reference(slices: Sequence[Slice]) -> tuple[str | None, list[Notice]]:
+def _frame_of_reference(slices: Sequence[Slice], *, places: int) -> tuple[str | None, list[Notice]]:
     """The frame of reference all images share.
 
-    Nearly as many frames as images are the work of an anonymiser that renames each one; a few clean groups are not.
+    Nearly as many frames as images (as places, where some images are there twice) are the work of an anonymiser that
+    renames each one; a few clean groups are not.
     """
     first: dict[str, Slice] = {}
     for one in slices:
@@ -214,7 +215,7 @@ def _frame_of_reference(slices: Sequence[Slice]) -> tuple[str | None, list[Notic
         return None, [Notice("geometry.no_frame_of_reference", "FrameOfReferenceUID is missing in all images")]
     if len(first) == 1:
         return next(iter(first)), []
-    if len(slices) >= 3 and len(first) >= 0.8 * len(slices):
+    if places >= 3 and len(first) >= 0.8 * places:
         return None, [
             Notice("geometry.frames_all_distinct", f"{len(slices)} images name {len(first)} FrameOfReferenceUIDs")
         ]
