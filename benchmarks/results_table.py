@@ -20,6 +20,8 @@ from imaging.provenance import creation_time
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "docs" / "results.md"
 LOOKS: Final = ROOT / "docs" / "test_looks.csv"
+#: Parts of the data that hold patients of `test`: each look at them is logged.
+HOLD_TEST: Final = ("test", "unseen", "all")
 LOOK_COLUMNS: Final = ("when_utc", "benchmark", "split", "command", "weights", "weights_sha256", "commit", "headline")
 PREAMBLE: Final = "# Results\n\nEvery table here is written by the script that its last lines name, and only by it.\n"
 
@@ -104,7 +106,7 @@ def publish(name: str, title: str, body: str, made: Made, *, split: str, headlin
     """Print a section, log the look if it was one at `test`, and write it into docs/results.md."""
     text = section(title, body, made)
     print(text)
-    if split == "test":
+    if split in HOLD_TEST:
         log_look(name, split, made, headline)
     if write:
         replace_section(f"{name}-{split}", text)

@@ -21,11 +21,12 @@ def net_to_train(options: TrainOptions, seed: int) -> tuple[NoduleNet, TrainOpti
 
     from imaging.models.network import NoduleNet
     from imaging.models.weights import load_model
+    from imaging.training.wordings import wordings
 
     if options.start is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return NoduleNet.fresh(options.vision, options.text), options, None
+            return NoduleNet.fresh(options.vision, options.text, texts=wordings().texts()), options, None
     model = load_model(options.start)
     sized = replace(options, vision=model.net.vision.config, text=model.net.text.config)
     return model.net, sized, {"name": model.name, "sha256": model.sha256}

@@ -35,9 +35,11 @@ class NoduleNet(nn.Module):
         self._cache: dict[tuple[str, ...], torch.Tensor] = {}
 
     @classmethod
-    def fresh(cls, vision: VisionConfig | None = None, text: TextConfig | None = None) -> NoduleNet:
-        """An untrained net whose vocabulary covers `prompts.json`."""
-        return cls(vision or VisionConfig(), text or TextConfig(), Vocabulary.of_texts(all_sentences()))
+    def fresh(
+        cls, vision: VisionConfig | None = None, text: TextConfig | None = None, *, texts: Sequence[str] = ()
+    ) -> NoduleNet:
+        """An untrained net whose vocabulary covers `prompts.json` and `texts`."""
+        return cls(vision or VisionConfig(), text or TextConfig(), Vocabulary.of_texts((*all_sentences(), *texts)))
 
     def to_json(self) -> dict[str, Any]:
         """What is needed to build the same net again, without its weights."""

@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from imaging.models.network import NoduleNet, attention_of, attribute_pool, pool_tokens
 from imaging.models.prompts import NODULE, concepts
 from imaging.training.processes import mean_over_processes
+from imaging.training.wordings import draw_sentence
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,9 @@ class Sentences:
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Sentences:
-        """Draw with a CPU generator."""
-
-        def one(options: tuple[str, ...]) -> str:
-            return options[int(torch.randint(0, len(options), (1,), generator=generator))]
-
-        table = concepts().values()
-        return cls(tuple(one(c.present) for c in table), tuple(one(c.absent) for c in table))
+        """Draw with a CPU generator, see `draw_sentence`."""
+        present = tuple(draw_sentence(name, "present", generator) for name in concepts())
+        return cls(present, tuple(draw_sentence(name, "absent", generator) for name in concepts()))
 
 
 def weak_loss(

@@ -30,6 +30,8 @@ Progress = Callable[[int, int], None]
 
 #: The nodule direction may differ by so much after a run, in any component.
 DIRECTION_TOLERANCE = 1e-4
+#: So many of the sentences that detect are held in place a step; the end puts all of them back.
+HELD = 7
 #: A sentence is drawn with strange words in it with this chance, so that one unknown word does not turn its meaning.
 STRANGE = 0.15
 #: A nodule is there or not: a third side says no more than the second.
@@ -52,8 +54,8 @@ class TuningRecipe:
         seed: of wordings and windows.
     """
 
-    steps: int = 1000
-    ways: int = 3
+    steps: int = 600
+    ways: int = 2
     windows: int = 48
     rate: float = 5e-4
     weight_decay: float = 0.05
@@ -200,12 +202,13 @@ class _Loss:
         names = attribute_names()
         texts = [draw_sentence(name, side, chance) for side in SIDES for name in names for _ in range(ways)]
         texts += [draw_sentence(NODULE, side, chance) for side in WHOLE for _ in range(ways)]
-        vectors = self._embed([*_anchors(), *texts], chance)
-        anchors, rest = vectors[: len(self._anchored)], vectors[len(self._anchored) :]
+        held = torch.randperm(len(self._anchored), generator=chance)[:HELD]
+        vectors = self._embed([_anchors()[i] for i in held.tolist()], texts, chance)
+        anchors, rest = vectors[:HELD], vectors[HELD:]
         sides = rest[: 3 * len(names) * ways].reshape(3, len(names), ways, -1)
         nodule = rest[3 * len(names) * ways :].reshape(2, ways, -1)
         parts = {
-            "anchor": (anchors - self._anchored).square().sum(dim=1).mean(),
+            "anchor": (anchors - self._anchored[held]).square().sum(dim=1).mean(),
             **self._attributes(*sides),
             **self._prompts(sides[0], sides[1], nodule, chance),
         }
@@ -218,11 +221,10 @@ class _Loss:
         }
         return sum((weights[name] * value for name, value in parts.items()), torch.zeros(())), parts
 
-    def _embed(self, texts: Sequence[str], chance: torch.Generator) -> torch.Tensor:
+    def _embed(self, as_they_are: Sequence[str], texts: Sequence[str], chance: torch.Generator) -> torch.Tensor:
         text = self._tuned.text
-        ids = text.vocabulary.tokenize(texts, context=text.config.context)
-        ids[len(self._anchored) :] = with_strange_words(ids[len(self._anchored) :], chance)
-        return _embed_short(text, ids)
+        kept, changed = (text.vocabulary.tokenize(t, context=text.config.context) for t in (as_they_are, texts))
+        return _embed_short(text, torch.cat([kept, with_strange_words(changed, chance)]))
 
     def _attributes(self, present: torch.Tensor, absent: torch.Tensor, denied: torch.Tensor) -> dict[str, torch.Tensor]:
         """A sentence against an opposite, and each alone against the class' share, over all windows with a nodule."""

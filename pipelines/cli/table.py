@@ -30,6 +30,7 @@ COMMANDS: Final = (
     Command("prepare", f"{_HOME}.prepare:app", "Turn scans and labels into training cases.", "Train and measure"),
     Command("pack", f"{_HOME}.pack:pack", "Put training cases into one file.", "Train and measure"),
     Command("train", f"{_HOME}.train:train", "Train a model from image-level labels.", "Train and measure"),
+    Command("tune", f"{_HOME}.tune:tune", "Teach the text tower of weights more wordings.", "Train and measure"),
     Command("release", f"{_HOME}.release:release", "Ship the weights of a run.", "Train and measure"),
     Command("evaluate", f"{_HOME}.evaluate:evaluate", "Score findings against a truth.", "Train and measure"),
     Command(

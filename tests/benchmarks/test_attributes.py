@@ -6,10 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.attributes import HELD_OUT, RATED, RatedNodules, largest_slice, mean_hu, rows_of
+from benchmarks.attribute_folds import FOLDS, fold_of
+from benchmarks.attributes import (
+    LISTS,
+    RATED,
+    RatedNodules,
+    Scored,
+    departures,
+    held_out,
+    largest_slice,
+    mean_hu,
+    rows_of,
+)
 from benchmarks.lidc_data import Stack
+from benchmarks.results_table import HOLD_TEST
 from imaging.geometry import Grid, Volume
-from imaging.models.prompts import all_sentences
 
 RATINGS = pd.DataFrame(
     {
@@ -30,9 +41,44 @@ def test_ratings_become_sides(name, has, lacks):
     assert [np.flatnonzero(side).tolist() for side in sides] == [has, lacks]
 
 
-def test_held_out_sentences_are_not_trained_ones():
-    held_out = {sentence for pairs in HELD_OUT.values() for pair in pairs for sentence in pair}
-    assert not held_out & set(all_sentences())
+def test_each_attribute_has_held_out_pairs_and_no_list_shares_a_sentence_with_the_other():
+    first, second = (
+        {s for pairs in held_out(which).values() for pair in pairs for s in pair}
+        for which in ("for_choices", "for_judging")
+    )
+    assert not first & second
+    for which in ("for_choices", "for_judging"):
+        assert set(held_out(which)) == set(RATED)
+        assert all(len(pairs) >= 4 for pairs in held_out(which).values())
+
+
+def test_choices_are_made_on_val_alone_and_other_looks_are_logged():
+    assert [split for split, which in LISTS.items() if which == "for_choices"] == ["val"]
+    assert set(HOLD_TEST) == set(LISTS) - {"val"}
+
+
+def test_all_nodules_of_a_patient_are_in_one_fold():
+    patients = np.array([f"p{i % 23}" for i in range(90)], dtype=object)
+    fold = fold_of(patients)
+    assert all(len(set(fold[patients == p])) == 1 for p in set(patients))
+    sizes = [len({p for p, f in zip(patients, fold, strict=True) if f == number}) for number in range(FOLDS)]
+    assert max(sizes) - min(sizes) <= 1
+    assert np.array_equal(fold, fold_of(patients))
+
+
+def test_departures_are_measured_from_the_trained_prompts():
+    rows = [("ground-glass", "trained prompts", "", "0.950 [0, 1]", "0.960", "0.040")]
+    rows += [("ground-glass", '"a"', "", "0.910 [0, 1]", "0.880", "0.030")]
+    rows += [("ground-glass", "baseline: HU", "", "0.100 [0, 1]", "", "")]
+    rows += [
+        (name, which, "", "0.900 [0, 1]", "0.9", "0.1")
+        for name in ("calcified", "spiculated")
+        for which in ("trained prompts", '"b"')
+    ]
+    said = departures(rows)
+    assert "pairs at most 0.040 below, sentences alone at most 0.070 below, negations alone at most -0.020" in said[0]
+    assert said[0].endswith("2 of 3 within 0.05")
+    assert said[1].endswith("3 of 3 within 0.05")
 
 
 def test_the_window_lies_in_the_slice_where_the_agreed_region_is_largest():
@@ -50,7 +96,14 @@ def test_the_window_lies_in_the_slice_where_the_agreed_region_is_largest():
 
 
 def test_few_nodules_are_said_to_be_few():
-    scores = {("calcified", "baseline: HU"): np.array([0.0, 1.0, 0.5, 2.0])}
-    ((_, _, count, auroc),) = rows_of(RatedNodules(RATINGS, ()), scores)
+    scores = {("calcified", "baseline: HU"): Scored(np.array([0.0, 1.0, 0.5, 2.0]))}
+    ((_, _, count, auroc, alone, negation),) = rows_of(RatedNodules(RATINGS, ()), scores)
     assert "too few for a bar" in count
     assert auroc.startswith("1.000")
+    assert (alone, negation) == ("", "")
+
+
+def test_a_negation_that_ranks_the_other_way_is_one_less_the_sentence():
+    up = np.array([0.0, 1.0, 0.5, 2.0])
+    ((*_, auroc, alone, negation),) = rows_of(RatedNodules(RATINGS, ()), {("calcified", '"x"'): Scored(up, up, -up)})
+    assert (auroc[:5], alone, negation) == ("1.000", "1.000", "0.000")
