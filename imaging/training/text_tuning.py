@@ -54,10 +54,10 @@ class TuningRecipe:
         seed: of wordings and windows.
     """
 
-    steps: int = 600
+    steps: int = 1200
     ways: int = 2
     windows: int = 48
-    rate: float = 5e-4
+    rate: float = 1e-3
     weight_decay: float = 0.05
     alone: float = 0.5
     prompts: float = 0.3

@@ -16,6 +16,8 @@ def crops(
     output: OutputFolder,
     candidates: Path | None = None,
     scans: Path | None = None,
+    a_nodule: int = 24,
+    free: int = 200_000,
     seed: int = 0,
     device: str = "cpu",
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
@@ -34,6 +36,10 @@ def crops(
         Folder with candidates.csv and candidates.jpgs.
     scans
         Folder with scans.json and packed slices.
+    a_nodule
+        So many windows are tried for each nodule.
+    free
+        So many are tried that hold none.
     seed
         Of every choice.
     device
@@ -41,7 +47,7 @@ def crops(
     """
     from imaging.io.atomic import atomic_folder
     from pipelines.devices import check_device
-    from pipelines.preparation.collection import prepare_collection
+    from pipelines.preparation.collection import Amounts, prepare_collection
 
     check_device(device)
     _check_layout({folder: "crops.csv", candidates: "candidates.csv", scans: "scans.json"})
@@ -51,7 +57,14 @@ def crops(
             reporter.event("part", text=f"{name}: {cases} cases", part=name, cases=cases)
 
         lineage: dict[str, Any] = prepare_collection(
-            folder, candidates, scans, unfinished, seed=seed, device=device, on_part=on_part
+            folder,
+            candidates,
+            scans,
+            unfinished,
+            amounts=Amounts(a_nodule=a_nodule, free=free),
+            seed=seed,
+            device=device,
+            on_part=on_part,
         )
     facts = {"output": str(output), **lineage}
     tell(

@@ -19,7 +19,7 @@ def tune(
     output: OutputFolder,
     weights: str | None = None,
     name: str = "tuned",
-    steps: int = 1500,
+    steps: int = 1200,
     windows: int = 8000,
     collections: Words = (),
     seed: int = 0,
