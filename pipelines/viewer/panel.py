@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.viewer.cockpit import Cockpit
 from pipelines.viewer.docking import docked
+from pipelines.viewer.dropping import Drops
 from pipelines.viewer.find_nodules import keep
 from pipelines.viewer.layers import NAMES
 from pipelines.viewer.opening import own_folder
@@ -28,6 +29,7 @@ class ReadingPanel(PanelSaving):
         super().__init__()
         self.viewer = napari_viewer
         self.cockpit: Cockpit | None = None
+        self._drops = Drops(self)
         self._busy = False  # while a session comes or goes
         self.setMinimumWidth(330)
         self._build()
@@ -71,6 +73,12 @@ class ReadingPanel(PanelSaving):
         self.message.setText(text)
         self.message.setVisible(bool(text))
 
+    def showEvent(self, event: Any) -> None:
+        """In its window at last: what falls on the picture comes here, and closing is noticed."""
+        super().showEvent(event)
+        self._drops.watch(self.window())
+        self.window().installEventFilter(self)
+
     # --- the session ------------------------------------------------------------------------------------------------
     @property
     def session(self) -> Session | None:  # type: ignore[override]
@@ -93,7 +101,6 @@ class ReadingPanel(PanelSaving):
         self.cockpit.on_study = self._page
         self._unsubscribe = session.subscribe(self._on_change)
         self.tell("")
-        self.window().installEventFilter(self)
         self._show()
 
     def leave(self) -> None:

@@ -31,10 +31,10 @@ def _looks_like_ours(place: Path, *, depth: int = 3) -> bool:
             return True
         entries = [entry for _, entry in zip(range(50), place.iterdir(), strict=False)]
         return depth > 0 and any(_looks_like_ours(entry, depth=depth - 1) for entry in entries)
-    return place.name.lower().endswith(SUFFIXES) or _is_dicom(place)
+    return place.name.lower().endswith(SUFFIXES) or is_dicom(place)
 
 
-def _is_dicom(place: Path) -> bool:
+def is_dicom(place: Path) -> bool:
     """Whether the file has the DICOM preamble (PS3.10 section 7.1)."""
     try:
         with place.open("rb") as stream:

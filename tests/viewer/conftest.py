@@ -206,9 +206,10 @@ class Desk:
         self.settle()
 
     def drop(self, *paths):
-        """Let paths fall on the picture, as from a file manager; what napari raises comes out."""
-        from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-        from qtpy.QtGui import QDropEvent
+        """Let paths fall on the picture, as from a file manager."""
+        from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+        from qtpy.QtGui import QDragEnterEvent, QDropEvent
+        from qtpy.QtWidgets import QApplication
 
         target = self.canvas
         while not target.acceptDrops():
@@ -216,11 +217,12 @@ class Desk:
         self.mime = QMimeData()  # must outlive the event
         self.mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
         left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-        event = QDropEvent(QPointF(50, 50), Qt.DropAction.CopyAction, self.mime, left, none)
-        target.dropEvent(event)
+        copy = Qt.DropAction.CopyAction
+        QApplication.sendEvent(target, QDragEnterEvent(QPoint(50, 50), copy, self.mime, left, none))
+        QApplication.sendEvent(target, QDropEvent(QPointF(50, 50), copy, self.mime, left, none))
         self.settle()
 
-    def answer(self, with_dialog, *, seconds=10):
+    def answer(self, with_dialog, *, seconds=60):
         """Call `with_dialog` on the next modal dialog, once it is there; returns what tells whether it came."""
         from qtpy.QtCore import QTimer
         from qtpy.QtWidgets import QApplication
