@@ -46,6 +46,7 @@ def test_a_notebook_runs(path: Path, small_ct: Path, monkeypatch: pytest.MonkeyP
     from nbclient import NotebookClient
 
     monkeypatch.setenv("NODULUS_NOTEBOOK_CT", str(small_ct))
+    monkeypatch.setenv("NODULUS_NOTEBOOK_SHORT", "1")  # what takes minutes: the same steps, fewer of them
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
