@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 Extent = Literal["findings", "lungs"]
+#: This quantile of a window's map is its zero.
+COMMON_PART: Final = 0.25
 #: Extent -> where windows lie, for readers.
 EXTENTS: Final = {
     "findings": "in windows around the findings only; 0 elsewhere, which says nothing of what lies there",
@@ -99,6 +101,8 @@ def _scored_cams(
         x = x.to(next(model.net.parameters()).device)
         maps, logits = mirrored_cams(model.net, x, settings=settings)
         scores = np.array([model.calibrate(float(logit)) for logit in logits], dtype=np.float32)
+        # What all of a window has in common marks no place in it, and would show as a square.
+        maps = np.maximum(maps - np.quantile(maps, COMMON_PART, axis=(1, 2), keepdims=True), 0).astype(np.float32)
         largest = maps.max(axis=(1, 2), initial=0)
         cams.append(maps * (scores / np.maximum(largest, 1e-12))[:, None, None] * (largest > 0)[:, None, None])
     return np.concatenate(cams)

@@ -27,12 +27,15 @@ LUNG_MARGIN_MM = 5.0
 PLANE_MARGIN_MM = 4.0
 #: A finding of unknown size is taken to be so wide, mm.
 USUAL_DIAMETER_MM = 8.0
-#: Findings wider than this get four windows a plane, mm: one window would show their inside only.
+#: Findings wider than this get four windows a plane, mm: one window would show their inside only; and planes twice as
+#: far apart.
 WIDE_MM = 18.0
 #: Planes of whole-lung maps lie this far apart, mm.
 LUNG_STEP_MM = 4.0
 #: A token is divided into so many parts along each side: mirrored windows see places between tokens.
 FINE: Final = 4
+#: So many tokens from the border of a window inwards its map fades out.
+FADE_TOKENS: Final = 2
 #: The mirror images of a window whose maps are laid over one another: flipped axes of (n, slices, rows, columns).
 MIRRORS: Final[tuple[tuple[int, ...], ...]] = ((), (2,), (3,), (2, 3))
 
@@ -71,6 +74,7 @@ def stack_around(model: LoadedModel, volume: Volume, finding: Finding) -> Window
     """Windows through a finding, one plane after the other; four a plane where it is wider than a window shows."""
     side, part_mm, step_mm = part_shape(model)
     diameter = finding.long_axis_mm or finding.diameter_mm or USUAL_DIAMETER_MM
+    step_mm *= 2 if diameter > WIDE_MM else 1
     planes = 2 * int(np.ceil((diameter / 2 + PLANE_MARGIN_MM) / step_mm)) + 1
     shift = int(np.ceil(diameter / 4 / part_mm)) if diameter > WIDE_MM else 0
     offsets = [-shift, shift] if shift else [0]
@@ -125,7 +129,7 @@ def _stack(lattice: Grid, corners: npt.NDArray[np.int_], side: int) -> WindowSta
 def paint(result: Floats32, volume: Volume, lungs: Lungs, stack: WindowStack, maps: Floats32) -> None:
     """Lay maps (n, rows, columns) over the CT: the larger value where windows overlap, linear between their parts.
 
-    The outermost parts of a window count half, where overlapping windows do not see them whole: a map fades out there.
+    A map fades out towards the border of its window, where the network sees one side of a thing only.
     """
     values = np.zeros(stack.lattice.shape, dtype=np.float32)
     faded = maps * _feather(stack.parts)
@@ -146,8 +150,12 @@ def paint(result: Floats32, volume: Volume, lungs: Lungs, stack: WindowStack, ma
 
 
 def _feather(parts: tuple[int, int]) -> Floats32:
-    edges = [np.where((np.arange(n) == 0) | (np.arange(n) == n - 1), 0.5, 1.0).astype(np.float32) for n in parts]
-    return edges[0][:, None] * edges[1]
+    """Weights from near 0 at a window's border to 1 from `FADE_TOKENS` inside; (rows, columns)."""
+    edges = []
+    for count in parts:
+        inwards = np.minimum(np.arange(count), np.arange(count)[::-1]) + 0.5
+        edges.append(np.minimum(inwards / (FADE_TOKENS * FINE), 1.0).astype(np.float32))
+    return np.minimum.outer(*edges)
 
 
 def _padded(values: Floats32, lattice: Grid) -> tuple[Floats32, Grid]:
