@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from pipelines.cli.options import OutputFolder, Voice
 from pipelines.cli.speak import progress, tell
+from pipelines.memory import keep_freed_memory
 from pipelines.training_launch import is_first, is_launched, launch
 
 #: Steps where neither an option, nor a file of settings, nor the clock says how many.
@@ -79,6 +80,8 @@ def train(
     if patience is not None:
         chosen = replace(chosen, patience=patience)
     options = replace(chosen, minutes=minutes, precision=precision, start=start)
+    if device == "cpu":
+        keep_freed_memory()
     voice = voice if is_first() else Voice(quiet=True)
     train_to_folder = import_module("pipelines.train").train_to_folder
     with progress(voice) as reporter:
