@@ -98,7 +98,7 @@ def show_worklist() -> None:
     """Dock the worklist."""
     from napari import current_viewer
 
-    from pipelines.viewer.docking import dock
+    from pipelines.viewer.docking import dock_worklist
 
     if (viewer := current_viewer()) is not None:
-        dock(viewer, "worklist")
+        dock_worklist(viewer)

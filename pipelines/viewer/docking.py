@@ -36,3 +36,20 @@ def may_leave(viewer: Any) -> bool:
     """Whether the open session may give way to another: nothing unsaved, or the reader agrees to lose it."""
     panel = docked(viewer, "panel") if viewer is not None else None
     return panel is None or bool(panel.may_leave())
+
+
+def dock_worklist(viewer: Any) -> Any:
+    """The worklist, as a tab over napari's layer list, so that the reading panel keeps its room."""
+    from qtpy.QtWidgets import QDockWidget, QMainWindow
+
+    worklist = dock(viewer, "worklist")
+    main = worklist.window()
+    if isinstance(main, QMainWindow):
+        docks = main.findChildren(QDockWidget)
+        ours = next((one for one in docks if one.isAncestorOf(worklist)), None)
+        layers = next((one for one in docks if one.objectName() == "layer list"), None)
+        if ours is not None and layers is not None:
+            main.tabifyDockWidget(layers, ours)
+            ours.show()
+            ours.raise_()
+    return worklist

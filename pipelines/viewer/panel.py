@@ -54,6 +54,7 @@ class ReadingPanel(PanelSaving):
         self.details.setText("" if row is None else details(row))
         self._keep_draft()
         self.comment.setText("" if row is None else row.comment)
+        self.comment.setCursorPosition(0)
         self.comment.setEnabled(row is not None)
         self.diameter.setValue(0.0 if row is None else row.finding.diameter_mm or 0.0)
         self.diameter.setEnabled(row is not None)

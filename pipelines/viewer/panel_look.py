@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -106,12 +107,23 @@ class PanelLook(QWidget):
         self.patient.clicked.connect(lambda: self.act("identify"))
         self.export = QPushButton("Export the review …")
         self.export.clicked.connect(self._export)
-        layout = QVBoxLayout(self)
+        content = QWidget()
+        layout = QVBoxLayout(content)
         for widget in (self.finder, self.banner, self.findings, self._buttons(), self._entries(), self.details):
             layout.addWidget(widget)
         for widget in (self._signature(), self.export, self.message, self.save, self.notices, self.patient):
             layout.addWidget(widget)
         layout.addStretch(1)
+        # A low window must not cut texts off.
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(content)
+        area.setMinimumHeight(430)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
 
     def _buttons(self) -> QWidget:
         row = QWidget()

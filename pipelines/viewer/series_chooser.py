@@ -52,7 +52,7 @@ def describe(info: SeriesInfo) -> str:
     return " · ".join(str(part) for part in parts if part)
 
 
-def ask(usable: list[SeriesInfo], unusable: list[SeriesInfo]) -> SeriesInfo | None:
+def ask(usable: list[SeriesInfo], unusable: list[SeriesInfo], parent: Any = None) -> SeriesInfo | None:
     """Ask the reader; None where the question was cancelled."""
-    dialog = SeriesChooser(usable, unusable)
+    dialog = SeriesChooser(usable, unusable, parent)
     return dialog.chosen if dialog.exec() == QDialog.DialogCode.Accepted else None

@@ -68,6 +68,9 @@ def arrange(viewer: Any) -> None:
             main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, widget, Qt.Orientation.Horizontal)
     if "layer list" in docks:
         main.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks["layer list"])
+        reading = next((dock for dock in docks.values() if dock.isAncestorOf(panel)), None)
+        if reading is not None:
+            main.resizeDocks([reading, docks["layer list"]], [640, 260], Qt.Orientation.Vertical)
     viewer.window.resize(1500, 950)
     viewer.reset_view()
 
@@ -110,7 +113,7 @@ def open_into(viewer: Any, path: Path, *, choose: Choose | None = None) -> Sessi
             return None
         if is_result_folder(path):
             raise InputError("result.no_ct", "no CT is open that this result could lie over", where=path)
-        return open_chosen(path, choose or (_ask if panel is not None else None))
+        return open_chosen(path, choose or (None if panel is None else _asking(panel)))
     except ImagingError as error:
         if panel is not None:
             panel.tell(str(error))
@@ -143,7 +146,7 @@ def open_chosen(path: Path, choose: Choose | None) -> Session | None:
         return None if chosen is None else open_session(path, series=chosen)
 
 
-def _ask(usable: list[SeriesInfo], unusable: list[SeriesInfo]) -> SeriesInfo | None:
+def _asking(parent: Any) -> Choose:
     from pipelines.viewer.series_chooser import ask
 
-    return ask(usable, unusable)
+    return lambda usable, unusable: ask(usable, unusable, parent)

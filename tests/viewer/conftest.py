@@ -233,7 +233,11 @@ class Desk:
             dialog = QApplication.activeModalWidget()
             if dialog is not None:
                 came.append(dialog)
-                with_dialog(dialog)
+                try:
+                    with_dialog(dialog)
+                except BaseException:
+                    dialog.close()  # else nobody ever would
+                    raise
             elif tries:
                 QTimer.singleShot(50, lambda: look(tries - 1))
 
