@@ -371,7 +371,8 @@ HOSTILE: dict[str, Callable[[dict[str, Path], Path], Any]] = {
 PROBE = """
 import resource, sys, time
 import pydicom, imaging, imaging.io.formats, imaging.io.dicom_volume, imaging.io.dicom_multiframe
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak():  # of this process alone; getrusage would count what the one it was forked from held
+    return next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 def outcome(path):
     for read in (imaging.list_series, imaging.read_volume):
         try:
@@ -391,7 +392,7 @@ print(outcome(sys.argv[2]), peak() - before, time.process_time() - started)
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_huge_claims_cost_little(inputs: dict[str, Path], tmp_path: Path, name: str) -> None:
-    """In a process of its own: refused, with at most 200 MB over an honest reading and 20 s of the processor.
+    """In a process of its own: refused, with at most 256 MB over an honest reading and 20 s of the processor.
 
     What comes after the pixels is never looked at, so a CT with a bomb behind one is read, at no cost either.
     """
@@ -401,7 +402,7 @@ def test_huge_claims_cost_little(inputs: dict[str, Path], tmp_path: Path, name: 
     assert done.returncode == 0, done.stderr
     code, megabytes, seconds = done.stdout.split()
     assert (code == "read") == (name == "zip that grows")
-    assert int(megabytes) < 200
+    assert int(megabytes) < 256
     assert float(seconds) < 20
 
 
