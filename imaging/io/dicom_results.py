@@ -1,14 +1,12 @@
 """What others say about a CT: DICOM segmentations and TID 1500 reports of this or another product.
 
-Only what a viewer needs is taken: outlines with their place, and points with their size. A report is walked item by
-item, so that a group that is not built exactly by the template is still understood where its parts are.
+Only what a viewer needs is taken: outlines with their place, and points with their size (`dicom_report`).
 
-Source: DICOM PS3.3 A.51 (segmentation), PS3.16 TID 1411, 1419, 1501 (measurement groups).
+Source: DICOM PS3.3 A.51 (segmentation), A.35 (reports).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,18 +14,18 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from imaging.errors import InputError
+from imaging.errors import InputError, Notice
 from imaging.findings import Finding
 from imaging.geometry.grid import Grid
+from imaging.geometry.volume import Volume
+from imaging.io.dicom_report import SEGMENTATIONS, read_groups, to_findings
 
-SEGMENTATION: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 REPORTS: Final = (
+    "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced
+    "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive
     "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D
     "1.2.840.10008.5.1.4.1.1.88.35",  # Extensible
 )
-
-#: Code value -> what it means here (scheme DCM): group, tracking UID, certainty.
-GROUP, TRACKING_UID, CERTAINTY = "125007", "112040", "111012"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +37,7 @@ class OutsideResult:
         findings: points of a report; empty for a segmentation.
         labels: uint8 on `grid`, one value a segment; None for a report.
         series: Series Instance UIDs of the images it refers to.
+        notices: ``result.unplaced`` where some findings have no place here.
     """
 
     by: str
@@ -46,6 +45,7 @@ class OutsideResult:
     labels: npt.NDArray[np.uint8] | None = None
     grid: Grid | None = None
     series: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 def is_outside_result(path: Path) -> bool:
@@ -57,11 +57,15 @@ def is_outside_result(path: Path) -> bool:
         header = dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
     except (InvalidDicomError, OSError, ValueError):
         return False
-    return str(header.get("SOPClassUID", "")) in (*SEGMENTATION, *REPORTS)
+    return str(header.get("SOPClassUID", "")) in (*SEGMENTATIONS, *REPORTS)
 
 
-def read_outside_result(path: Path) -> OutsideResult:
+def read_outside_result(path: Path, volume: Volume | None = None) -> OutsideResult:
     """Read a DICOM segmentation or a structured report.
+
+    Args:
+        path: the file.
+        volume: the CT that it is about, as it was read; outlines on slices have no place without it.
 
     Raises:
         InputError: ``result.unreadable`` if it is neither, or says nothing that has a place in three dimensions.
@@ -70,10 +74,10 @@ def read_outside_result(path: Path) -> OutsideResult:
 
     try:
         dataset = dcmread(path)
-        if str(dataset.SOPClassUID) in SEGMENTATION:
+        if str(dataset.SOPClassUID) in SEGMENTATIONS:
             return _segmentation(dataset)
         if str(dataset.SOPClassUID) in REPORTS:
-            return _report(dataset)
+            return _report(dataset, volume)
     except (AttributeError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         message = f"the DICOM object cannot be understood: {type(error).__name__}: {error}"
         raise InputError("result.unreadable", message, where=path) from error
@@ -90,76 +94,17 @@ def _segmentation(dataset: Any) -> OutsideResult:
     return OutsideResult(_maker(dataset), labels=volume.array.astype(np.uint8), grid=grid, series=_series(dataset))
 
 
-def _report(dataset: Any) -> OutsideResult:
-    rows = sorted(_groups(dataset.ContentSequence), key=lambda row: -row["score"])
-    findings = tuple(
-        Finding(
-            number=number,
-            tracking_uid=row["uid"] or f"{dataset.SOPInstanceUID}.{number}",
-            centre_mm=row["centre"],
-            score=row["score"],
-            logit=0.0,
-            diameter_mm=row["diameter"],
-        )
-        for number, row in enumerate(rows, start=1)
-    )
-    return OutsideResult(_maker(dataset), findings=findings, series=_series(dataset))
-
-
-def _groups(items: Any) -> Iterator[dict[str, Any]]:
-    for item in items:
-        children = item.get("ContentSequence", [])
-        if _code(item) != GROUP:
-            yield from _groups(children)
-            continue
-        inside = list(_all_items(children))
-        points = [np.reshape(i.GraphicData, (-1, 3)) for i in inside if i.ValueType == "SCOORD3D"]
-        if points:
-            x, y, z = np.concatenate(points).mean(axis=0)
-            yield {
-                "centre": (float(x), float(y), float(z)),
-                "uid": next((str(i.UID) for i in inside if _code(i) == TRACKING_UID), ""),
-                "diameter": _diameter(inside),
-                "score": _score(inside),
-            }
-
-
-def _all_items(items: Any) -> Iterator[Any]:
-    for item in items:
-        yield item
-        yield from _all_items(item.get("ContentSequence", []))
-
-
-def _code(item: Any) -> str:
-    names = item.get("ConceptNameCodeSequence")
-    return str(names[0].CodeValue) if names else ""
-
-
-def _numbers(items: list[Any]) -> Iterator[tuple[str, str, str, float]]:
-    """(code, meaning, unit, value) of each measure."""
-    for item in items:
-        if item.ValueType == "NUM" and item.get("MeasuredValueSequence"):
-            value = item.MeasuredValueSequence[0]
-            unit = str(value.MeasurementUnitsCodeSequence[0].CodeValue)
-            yield _code(item), str(item.ConceptNameCodeSequence[0].CodeMeaning), unit, float(value.NumericValue)
-
-
-def _diameter(items: list[Any]) -> float | None:
-    """A diameter in mm; else the long axis; else nothing."""
-    lengths = {meaning.lower(): value for _, meaning, unit, value in _numbers(items) if unit == "mm"}
-    for word in ("diameter", "long axis", "length"):
-        found = [value for meaning, value in lengths.items() if word in meaning]
-        if found:
-            return found[0]
-    return None
-
-
-def _score(items: list[Any]) -> float:
-    """The certainty in [0, 1]; 1 where the report only says that the finding is there."""
-    for code, _, unit, value in _numbers(items):
-        if code == CERTAINTY:
-            return min(1.0, max(0.0, value / 100 if unit == "%" else value))
-    return 1.0
+def _report(dataset: Any, volume: Volume | None) -> OutsideResult:
+    groups = read_groups(dataset, volume)
+    findings = to_findings(groups, str(dataset.SOPInstanceUID))
+    series = _series(dataset)
+    about = volume is None or not series or volume.seriesuid in series  # of another CT nothing has a place in this one
+    unplaced = sum(group.outlined and group.place is None for group in groups) if about else 0
+    message = f"{unplaced} findings have no place in it: they stand in a segmentation or on images that are not here"
+    if unplaced and not findings:
+        raise ValueError(message)
+    notices = (Notice("result.unplaced", message),) if unplaced else ()
+    return OutsideResult(_maker(dataset), findings=findings, series=series, notices=notices)
 
 
 def _maker(dataset: Any) -> str:

@@ -43,7 +43,7 @@ class Cockpit(LayerStack, Actions):
         viewer.dims.events.ndisplay.connect(self._on_order)
         viewer.scene.camera.events.zoom.connect(self._on_zoom)
         viewer.events.status.connect(self._on_status)
-        mouse.connect(self)
+        self._disconnect_mouse = mouse.connect(self)
         for row in KEYS:
             viewer.bind_key(row.key, self._key(row.action), overwrite=True)
         if self.layer("ct") is not None:
@@ -61,7 +61,7 @@ class Cockpit(LayerStack, Actions):
         self.viewer.dims.events.ndisplay.disconnect(self._on_order)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
         self.viewer.events.status.disconnect(self._on_status)
-        mouse.disconnect(self)
+        self._disconnect_mouse()
         self._overlays.hide()
 
     def do(self, action: str) -> None:
@@ -96,15 +96,23 @@ class Cockpit(LayerStack, Actions):
         self._write_overlays()
 
     def _show_point(self) -> None:
+        dims = self.viewer.dims
+        layer = self.layer("crosshair")
+        if layer is not None:
+            # Unheard: else napari measures and slices all layers for it, and once more when the point moves.
+            with layer.events.blocker_all():
+                layer.data = layers.crosshair(self.session)
         self._moving = True
         try:
             # On the slider's own steps: else its widget moves the point again, and every layer is sliced twice.
-            steps = zip(layers.to_world(self.session.point_mm), self.viewer.dims.range, strict=True)
-            self.viewer.dims.set_point(range(3), [r.start + round((p - r.start) / r.step) * r.step for p, r in steps])
+            steps = zip(layers.to_world(self.session.point_mm), dims.range, strict=True)
+            point = tuple(r.start + round((p - r.start) / r.step) * r.step for p, r in steps)
+            if point != dims.point:
+                dims.point = point
+            elif layer is not None:
+                layer.refresh()
         finally:
             self._moving = False
-        if (layer := self.layer("crosshair")) is not None:
-            layer.data = layers.crosshair(self.session)
 
     def centre_on(self, point_mm: tuple[float, float, float]) -> None:
         """Put a point into the middle of the picture."""

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from pipelines.viewer.layers import to_world
-
-if TYPE_CHECKING:
-    from pipelines.viewer.cockpit import Cockpit
+from pipelines.viewer.session import Session
 
 #: HU of window width or centre per canvas pixel of drag, for a width of 1000; narrower windows move more slowly.
 HU_PER_PIXEL = 2.0
 
 
-def connect(cockpit: Cockpit) -> None:
-    """Add the callbacks to the cockpit's viewer and remember them on the cockpit for `disconnect`."""
+class Steered(Protocol):
+    """What the mouse steers: a viewer that shows a session (`Cockpit`)."""
+
+    viewer: Any
+    session: Session
+
+    def layer(self, role: str) -> Any:
+        """The session's layer of a role, or None."""
+
+    def scroll(self, by: int) -> None:
+        """Move by slices through the plane."""
+
+    def show_readout(self, point_mm: tuple[float, float, float]) -> None:
+        """The value and the place under the cursor."""
+
+
+def connect(cockpit: Steered) -> Callable[[], None]:
+    """Add the callbacks to the viewer; returns what takes them away."""
 
     def wheel(viewer: Any, event: Any) -> None:
         on_wheel(cockpit, event)
@@ -27,22 +41,19 @@ def connect(cockpit: Cockpit) -> None:
         if (point := _point(event.position)) is not None:
             cockpit.show_readout(point)
 
+    def disconnect() -> None:
+        viewer.mouse_wheel_callbacks.remove(wheel)
+        viewer.mouse_drag_callbacks.remove(drag)
+        viewer.mouse_move_callbacks.remove(move)
+
     viewer = cockpit.viewer
-    cockpit.mouse_callbacks = (wheel, drag, move)  # type: ignore[attr-defined]
     viewer.mouse_wheel_callbacks.insert(0, wheel)
     viewer.mouse_drag_callbacks.append(drag)
     viewer.mouse_move_callbacks.append(move)
+    return disconnect
 
 
-def disconnect(cockpit: Cockpit) -> None:
-    """Take the callbacks of `connect` away."""
-    wheel, drag, move = cockpit.mouse_callbacks  # type: ignore[attr-defined]
-    cockpit.viewer.mouse_wheel_callbacks.remove(wheel)
-    cockpit.viewer.mouse_drag_callbacks.remove(drag)
-    cockpit.viewer.mouse_move_callbacks.remove(move)
-
-
-def on_wheel(cockpit: Cockpit, event: Any) -> None:
+def on_wheel(cockpit: Steered, event: Any) -> None:
     """Plain wheel scrolls, Shift + wheel zooms; in 3D the wheel stays napari's."""
     if cockpit.viewer.dims.ndisplay == 3:
         return
@@ -56,7 +67,7 @@ def on_wheel(cockpit: Cockpit, event: Any) -> None:
     event.handled = True
 
 
-def on_drag(cockpit: Cockpit, event: Any) -> Iterator[None]:
+def on_drag(cockpit: Steered, event: Any) -> Iterator[None]:
     """Right drag changes the window; a left click that does not drag puts the crosshair there."""
     if cockpit.viewer.dims.ndisplay == 3 or event.modifiers:
         return

@@ -100,7 +100,7 @@ def show_outside(session: Session, path: Path, *, folder: Path) -> None:
     """
     from imaging.io.dicom_results import read_outside_result
 
-    outside = read_outside_result(path)
+    outside = read_outside_result(path, session.volume)
     if outside.series and session.volume.seriesuid not in outside.series:
         message = f"it refers to series {', '.join(outside.series)}, the CT is {session.volume.seriesuid}"
         raise InputError("result.other_series", message, where=path)
@@ -112,9 +112,10 @@ def show_outside(session: Session, path: Path, *, folder: Path) -> None:
         study_instance_uid=None,
         study_date=None,
         findings=outside.findings,
-        notices=(),
+        notices=outside.notices,
         operating_point=OperatingPoint(0.0, None, "not said in the report"),
         provenance=Provenance(outside.by, None, outside.by, ""),
         grid=session.volume.grid.to_json(),
     )
-    session.set_result(report, {}, folder=folder, original=path)
+    kept = {role: (array, session.grid) for role, array in session.maps.items() if role == "segmentation"}
+    session.set_result(report, kept, folder=folder, original=path)
