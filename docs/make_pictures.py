@@ -46,6 +46,21 @@ def the_result(ct: Path, folder: Path | None, scratch: Path) -> Path:
     return scratch / "result"
 
 
+def palette_of(image: Any, colours: int) -> Any:
+    """Half the palette for greys, which are the CT, half for the colours, which are rare and say what was decided."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(image).reshape(-1, 3)
+    coloured = pixels[np.ptp(pixels.astype(int), axis=1) > 16]
+    greys = np.repeat(np.linspace(0, 255, colours // 2).round().astype(np.uint8)[:, None], 3, axis=1)
+    rare = Image.fromarray(coloured[None] if len(coloured) else greys[None])
+    found = rare.quantize(colours // 2, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*greys.ravel().tolist(), *found[: 3 * (colours // 2)]])
+    return palette
+
+
 def save(picture: Any, path: Path) -> None:
     """As a PNG of at most `LARGEST_BYTES`: fewer colours first, then fewer pixels."""
     from PIL import Image
@@ -53,7 +68,8 @@ def save(picture: Any, path: Path) -> None:
     image = Image.fromarray(picture[..., :3])
     for colours, scale in ((256, 1.0), (128, 1.0), (128, 0.85), (64, 0.85), (64, 0.7), (32, 0.6)):
         size = (round(image.width * scale), round(image.height * scale))
-        small = image.resize(size, Image.Resampling.LANCZOS).quantize(colours, dither=Image.Dither.NONE)
+        small = image.resize(size, Image.Resampling.LANCZOS)
+        small = small.quantize(palette=palette_of(small, colours), dither=Image.Dither.NONE)
         stream = io.BytesIO()
         small.save(stream, format="PNG", optimize=True)
         if stream.tell() <= LARGEST_BYTES:

@@ -54,7 +54,7 @@ def arrange(viewer: Any) -> None:
     Everything comes back through the Window menu.
     """
     from qtpy.QtCore import Qt
-    from qtpy.QtWidgets import QDockWidget, QMainWindow
+    from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow
 
     panel = dock_panel(viewer)
     main = panel.window()
@@ -68,10 +68,11 @@ def arrange(viewer: Any) -> None:
             main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, widget, Qt.Orientation.Horizontal)
     if "layer list" in docks:
         main.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks["layer list"])
-        reading = next((dock for dock in docks.values() if dock.isAncestorOf(panel)), None)
-        if reading is not None:
-            main.resizeDocks([reading, docks["layer list"]], [640, 260], Qt.Orientation.Vertical)
     viewer.window.resize(1500, 950)
+    reading = next((dock for dock in docks.values() if dock.isAncestorOf(panel)), None)
+    if reading is not None and "layer list" in docks:
+        QApplication.processEvents()  # the docks must have their room before it is shared out
+        main.resizeDocks([reading, docks["layer list"]], [620, 230], Qt.Orientation.Vertical)
     viewer.reset_view()
 
 
