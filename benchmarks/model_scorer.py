@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Windows that go through the network together.
 BATCH = 64
+#: Lesions that get a second look in one window.
+CANDIDATES_A_WINDOW = 1
 #: Findings asked for in one stack or scan: enough for eight false marks; each is outlined, which takes its time.
 FINDINGS_A_STACK, FINDINGS_A_SCAN = 14, 40
 #: A volume larger than this is a scan, in voxels.
@@ -112,27 +114,29 @@ class ModelScorer:
         token_mm = _point(grid.to_mm((0, *np.unravel_index(int(tokens.argmax()), tokens.shape))))
         token_map = window_evidence(self.model.net.vision.config, window.centre_mm, evidence)
         densest = refine_mirrored(window.stack.volume, window.stack.lungs, token_map)
-        found = self._findings(window.stack.volume, window.stack.lungs, token_map, most=1, candidates=1)
+        found = self._findings(
+            window.stack.volume, window.stack.lungs, token_map, most=1, candidates=CANDIDATES_A_WINDOW
+        )
         return WindowPoints(
             point_mm=found[0].point_mm if found else densest,
             others={"token centre": token_mm, "densest point": densest, **others},
         )
 
     def _grad_cam_peaks(self, windows: Sequence[Window]) -> list[Mapping[str, Point]]:
-        """The middle of the strongest token of Grad-CAM at each window."""
+        """The highest place of the mirrored Grad-CAM of each window."""
         import torch
 
-        from imaging.explanation.gradcam import CamSettings, window_cams
+        from imaging.explanation.cams import CamSettings, mirrored_cams, peak_offsets_mm
+        from imaging.explanation.windows import FINE
 
         inputs = torch.cat([self.window_input(window) for window in windows])
-        peaks: list[Mapping[str, Point]] = []
         settings = CamSettings.of_model(self.model)
-        cams = [window_cams(self.model.net, part, settings=settings)[0] for part in inputs.split(BATCH)]
-        for window, cam in zip(windows, np.concatenate(cams), strict=True):
-            grid = window_map(window.centre_mm, cam, self.token_mm).grid
-            strongest = np.unravel_index(int(cam.argmax()), cam.shape)
-            peaks.append({"Grad-CAM peak": _point(grid.to_mm((0, *strongest)))})
-        return peaks
+        cams = [mirrored_cams(self.model.net, part, settings=settings)[0] for part in inputs.split(BATCH)]
+        offsets = peak_offsets_mm(np.concatenate(cams), part_mm=self.token_mm / FINE)
+        return [
+            {"Grad-CAM peak": (w.centre_mm[0] + float(x), w.centre_mm[1] + float(y), w.centre_mm[2])}
+            for w, (x, y) in zip(windows, offsets, strict=True)
+        ]
 
     @property
     def token_mm(self) -> float:

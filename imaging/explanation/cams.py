@@ -26,7 +26,8 @@ import numpy.typing as npt
 import torch
 
 from imaging.errors import UsageError
-from imaging.explanation.windows import FINE, MIRRORS, token_shift
+from imaging.explanation.windows import FINE, token_shift
+from imaging.models.second_look import MIRRORS
 
 if TYPE_CHECKING:
     from imaging.models.weights import LoadedModel

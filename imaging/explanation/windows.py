@@ -36,8 +36,6 @@ LUNG_STEP_MM = 4.0
 FINE: Final = 4
 #: So many tokens from the border of a window inwards its map fades out.
 FADE_TOKENS: Final = 2
-#: The mirror images of a window whose maps are laid over one another: flipped axes of (n, slices, rows, columns).
-MIRRORS: Final[tuple[tuple[int, ...], ...]] = ((), (2,), (3,), (2, 3))
 
 
 @dataclass(frozen=True, eq=False)

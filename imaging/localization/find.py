@@ -104,7 +104,7 @@ def _looked_at_again(
 ) -> list[Place]:
     """The places with the logits and, for small lesions, the centres of a second look; the most suspicious first."""
     diameters = [None if place.measured is None else place.measured.diameter_mm for place in places]
-    looks = (second_look or _window_looks)(model, volume, [place.centre_mm for place in places], diameters)
+    looks = (second_look or _window_looks)(model, volume, [place.looked_at_mm for place in places], diameters)
     looked = [centred(volume, lungs, place, look) for place, look in zip(places, looks, strict=True)]
     return sorted(looked, key=lambda place: (-place.logit, place.centre_mm))
 

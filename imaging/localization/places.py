@@ -41,9 +41,11 @@ GHOST_RADII, GHOST_MM = 1.2, (4.0, 14.0)
 GHOST_TRIES = 4
 #: The ball inside a leaked outline is kept where its centre is this near to the seed, mm.
 NEAR_SEED_MM = 3.0
-#: The outline of a lesion smaller than this that has its centre farther than this from where the tokens of mirrored
-#: windows see the lesion has run along a vessel or the chest wall, mm. Chosen on validation windows.
-SMALL_MM, ASIDE_MM = 8.0, 1.5
+#: A lesion that holds no ball as wide as this is small, mm: its tokens light up in its middle, and its outline may have
+#: run along a vessel or the chest wall. Larger ones light up at the rim or beside it. Chosen on validation windows.
+SMALL_MM = 6.0
+#: A small lesion's outline with its centre farther than this from where mirrored windows see it went astray, mm.
+ASIDE_MM = 1.5
 #: Radius of the ball that marks a finding without an outline in the label array, mm.
 MARK_MM = 2.0
 
@@ -55,6 +57,7 @@ class Place:
     Args:
         logit: the strongest of its peaks.
         centre_mm: LPS.
+        seed_mm: LPS; the densest place near the strongest token, from which the outline was grown.
         lesion, measured: None where it could not be outlined; `measured` alone is None where growing leaked.
         shape: which part of each voxel of the lesion's cube it fills.
         leaked: growing ran into something else.
@@ -62,6 +65,7 @@ class Place:
 
     logit: float
     centre_mm: Point
+    seed_mm: Point
     lesion: Lesion | None = None
     measured: Measurement | None = None
     shape: Floats32 | None = None
@@ -71,6 +75,16 @@ class Place:
     def is_ghost(self) -> bool:
         """Whether no lesion lies there: plain lung, or only the chest wall or another large structure."""
         return self.measured is None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its tokens can be trusted more than its outline."""
+        return self.lesion is None or 2 * float(self.lesion.depth_mm.max()) < SMALL_MM
+
+    @property
+    def looked_at_mm(self) -> Point:
+        """Where the window of its second look belongs; LPS."""
+        return self.seed_mm if self.is_small else self.centre_mm
 
     def distance_mm(self, point_mm: Point) -> float:
         """From a point to the outline; 0 inside, infinite where there is no outline."""
@@ -139,16 +153,16 @@ def _outlined(volume: Volume, lungs: Lungs, logit: float, seed_mm: Point) -> Pla
     """The lesion at a seed; its centre is the centre of mass where the outline can be trusted, else the seed."""
     lesion = segment_lesion(volume, lungs, seed_mm)
     if lesion is None:
-        return Place(logit, seed_mm)
+        return Place(logit, seed_mm, seed_mm)
     if lesion.leaked:
         # The ball may have drifted into what was leaked into; then the seed is the better place.
         centre = lesion.patch.to_point(lesion.inscribed_at)
         if float(np.linalg.norm(np.subtract(centre, seed_mm))) > NEAR_SEED_MM:
-            return Place(logit, seed_mm, leaked=True)
-        return Place(logit, centre, lesion, shape=lesion.mask.astype(np.float32), leaked=True)
+            return Place(logit, seed_mm, seed_mm, leaked=True)
+        return Place(logit, centre, seed_mm, lesion, shape=lesion.mask.astype(np.float32), leaked=True)
     fractions = occupancy(lesion)
     measured = measure(lesion, fractions)
-    return Place(logit, measured.centre_mm, lesion, measured, solid_shape(lesion, fractions))
+    return Place(logit, measured.centre_mm, seed_mm, lesion, measured, solid_shape(lesion, fractions))
 
 
 def _joined(places: Sequence[Place], new: Place) -> list[Place]:
@@ -189,25 +203,18 @@ def _lights(place: Place, ghost: Place) -> bool:
 
 
 def centred(volume: Volume, lungs: Lungs, place: Place, look: Look) -> Place:
-    """The place with the logit of a second look; one whose outline went astray gets its centre from there and no size.
+    """The place with the logit of a second look and, if it is small, with its centre where that look sees it.
 
-    The tokens of a large lesion light up at its rim or beside it, so there its outline is believed.
+    Mirrored windows speak of places in their own axial plane; along the body the outline is believed unless it went
+    astray. Then no size is given.
     """
     looked = replace(place, logit=look.logit)
-    if _width_mm(place) >= SMALL_MM:
+    if not place.is_small:
         return looked
     point = refine_mirrored(volume, lungs, look.evidence)
-    # In the axial plane of the windows: along the body their evidence has a single plane.
-    if float(np.linalg.norm(np.subtract(point, place.centre_mm)[:2])) <= ASIDE_MM:
-        return looked
-    return Place(look.logit, point, leaked=place.lesion is not None)
-
-
-def _width_mm(place: Place) -> float:
-    """Of a lesion: the diameter of the ball with its volume, or of the ball inside a leaked outline; 0 without one."""
-    if place.lesion is None:
-        return 0.0
-    return 2 * float(place.lesion.depth_mm.max()) if place.measured is None else place.measured.diameter_mm
+    if place.lesion is None or float(np.linalg.norm(np.subtract(point, place.centre_mm)[:2])) > ASIDE_MM:
+        return Place(look.logit, point, place.seed_mm, leaked=place.leaked or place.lesion is not None)
+    return replace(looked, centre_mm=(point[0], point[1], place.centre_mm[2]))
 
 
 def _in_lungs(volume: Volume, lungs: Lungs, centre_mm: Point) -> bool:

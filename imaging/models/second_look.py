@@ -27,7 +27,7 @@ from imaging.models.weights import LoadedModel
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
-#: Flipped axes of a window's (slices, rows, columns), with one more for the batch.
+#: The axes of a batch of windows (n, slices, rows, columns) that each mirror turns round.
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 #: Tokens count for a place within this distance, or this far outside its lesion, mm.
 PLACE_MM, BEYOND_MM = 10.0, 4.0

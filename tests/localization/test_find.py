@@ -257,7 +257,9 @@ def test_a_small_outline_that_went_astray_gives_way_to_the_mirrored_tokens(tools
     scan = phantom.scan(noise_hu=0)
     place = outlined(tools, scan, CENTRE, 6)
     kept = centred(*scan, place, look(1.5, CENTRE))
-    assert (kept.centre_mm, kept.measured, kept.logit) == (place.centre_mm, place.measured, 1.5)
+    assert (kept.measured, kept.leaked, kept.logit) == (place.measured, False, 1.5)
+    assert kept.centre_mm == pytest.approx(place.centre_mm, abs=0.3)
+    assert kept.centre_mm[2] == place.centre_mm[2]
     moved = centred(*scan, place, look(1.5, beside))
     assert np.linalg.norm(np.subtract(moved.centre_mm, beside)) < 0.8
     assert (moved.measured, moved.leaked, moved.logit) == (None, True, 1.5)
@@ -267,4 +269,4 @@ def test_the_outline_of_a_large_lesion_is_believed(tools):
     scan = tools.Phantom(tools.grid_of((1.25, 0.7, 0.7), size_mm=60)).ball(CENTRE, 14).scan(noise_hu=0)
     place = outlined(tools, scan, CENTRE, 14)
     rim = tuple(np.add(CENTRE, (6.0, 0.0, 0.0)))
-    assert centred(*scan, place, look(0.5, rim)).centre_mm == place.centre_mm
+    assert centred(*scan, place, look(0.5, rim)).centre_mm == place.centre_mm == place.looked_at_mm
