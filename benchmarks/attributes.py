@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.split == "all":
         from benchmarks.attribute_folds import cross_validated
 
-        scores = cross_validated(model.model.net, nodules.table.patient.to_numpy(), seen, LISTS[options.split])
+        scores = cross_validated(model.model.net, nodules.table, seen, LISTS[options.split])
     else:
         scores = prompt_scores(model.model.net, seen, LISTS[options.split])
     text, rows = table_of(nodules, scores)

@@ -43,14 +43,6 @@ class Crops:
     taken: torch.Tensor
     labels: npt.NDArray[np.float32]
 
-    def part(self, rows: npt.NDArray[np.int64]) -> Crops:
-        """The slices at `rows`, in increasing order."""
-        at = torch.from_numpy(rows).to(self.agreed.device)
-        old = self.stacks
-        stacks = Stacks(old.hu[at], old.stack[rows], old.z_mm[rows], old.pixel_mm[rows])
-        index = self.index.iloc[rows].reset_index(drop=True)
-        return Crops(stacks, index, self.agreed[at], self.taken[at], self.labels[rows])
-
 
 def read_crops(folder: Path, *, split: str, device: str = "cpu") -> Crops:
     """Read the slices of one split from a folder with crops.csv, crops.jls, outlines.npz and nodules.csv."""
