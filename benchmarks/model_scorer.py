@@ -64,6 +64,10 @@ class ModelScorer:
         """SHA-256 of the weights."""
         return self.model.sha256
 
+    def calibrate(self, logit: float) -> float:
+        """Score in [0, 1] of a logit."""
+        return self.model.calibrate(logit)
+
     def window_input(self, window: Window) -> torch.Tensor:
         """What the network sees of a window: (1, slices, h, w)."""
         from imaging.models.scoring import window_inputs

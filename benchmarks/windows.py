@@ -5,9 +5,9 @@
 The windows are a frozen list. AUROC tells windows that hold a nodule from windows that hold none, over all windows
 and over those whose grey scale is known exactly. The strict pointing game asks whether the refined point lies in the
 outline of at least two readers. The model's logit and tokens are means over mirrored windows, as in the second look of
-`nodulus predict`; its refined point is the centre of the one finding that the same code makes of the window's tokens,
-outlined on the CT around the window. Windows of one nodule share one vote; intervals are by bootstrap over patients.
-Layers, thresholds and models are chosen on `val`; every look at `test` is logged.
+`nodulus predict`; its refined point is the centre of the one finding that the same code makes of the window's
+strongest place, outlined on the CT around the window. Windows of one nodule share one vote; intervals are by bootstrap
+over patients. Layers, thresholds and models are chosen on `val`; every look at `test` is logged.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ class WindowFigures:
     auroc_unweighted: float
     points: dict[str, tuple[Interval, Interval, Interval]]  # kind -> all, under 8 mm, median error in mm
     by_size: list[tuple[str, int, Interval, Interval]]  # size, nodules, pointing, median error
+    calibration_error: float | None  # of scores, where a scorer has any
 
 
 def measure(scorer: Scorer, windows: WindowSet) -> WindowFigures:
@@ -132,7 +133,16 @@ def measure(scorer: Scorer, windows: WindowSet) -> WindowFigures:
         auroc_unweighted=RankedScores(holds, logits).auroc(),
         points=points,
         by_size=held.by_size(judged["refined"]),
+        calibration_error=_calibration_error(scorer, logits, holds),
     )
+
+
+def _calibration_error(scorer: Scorer, logits: npt.NDArray[np.float64], holds: npt.NDArray[np.bool_]) -> float | None:
+    """Expected calibration error of a scorer's scores, every window alike; None if it has logits only."""
+    from imaging.evaluation.calibration import measure_calibration
+
+    calibrate = getattr(scorer, "calibrate", None)
+    return None if calibrate is None else measure_calibration([calibrate(x) for x in logits], holds).error
 
 
 @dataclass(frozen=True)
@@ -200,7 +210,10 @@ def body(figures: Sequence[WindowFigures], windows: WindowSet) -> str:
         for f in figures
         for kind, (everything, small, error) in f.points.items()
     ]
-    text += markdown_table(header, rows) + f"\n{figures[0].name} (refined point), by size of the nodule:\n\n"
+    text += markdown_table(header, rows) + "\n"
+    if figures[0].calibration_error is not None:
+        text += f"Expected calibration error of the scores over these windows: {figures[0].calibration_error:.3f}.\n\n"
+    text += f"{figures[0].name} (refined point), by size of the nodule:\n\n"
     header = ("diameter", "nodules", "strict pointing game", "median error, mm in plane")
     rows = [(name, str(count), str(share), f"{error:.2f}") for name, count, share, error in figures[0].by_size]
     return text + markdown_table(header, rows)
