@@ -1,8 +1,9 @@
 """Whole scans as bags of windows: the label is the bag's, and no window of it is told from another.
 
 A bag is cut once, over the lungs, and kept as bytes on the disk. In training, a bag without a nodule gives windows that
-hold none. Of a bag with one, only the windows that the net so far finds most suspicious are taken to hold it; half of
-them at first, fewer in each round, a handful in the end; what the others hold is not known, and they are left out.
+hold none. Of a bag with one, all windows are taken to hold it at first: a net that has learned nothing cannot choose;
+then only those that it finds most suspicious, half as many in each round, a handful in the end; what the others hold is
+not known, and they are left out.
 
 Source: Dietterich et al. 1997, doi:10.1016/S0004-3702(96)00034-3 (multiple instances); Campanella et al. 2019,
 doi:10.1038/s41591-019-0508-1 (training on the top-ranked instances of a bag).
@@ -92,8 +93,8 @@ def _cut(stored: npt.NDArray[np.uint8], row: int, column: int, pixels: int) -> n
 
 
 def still_taken(windows: int, round_number: int) -> int:
-    """How many windows of a bag with a nodule are taken to hold it: half of them, a quarter ... then `FEWEST`."""
-    return min(windows, max(FEWEST, math.ceil(windows * 0.5 ** (round_number + 1))))
+    """How many windows of a bag with a nodule are taken to hold it: all of them, half, a quarter ... then `FEWEST`."""
+    return min(windows, max(FEWEST, math.ceil(windows * 0.5**round_number)))
 
 
 def label_windows(bag: Bag, logits: npt.NDArray[np.float32] | None, round_number: int) -> npt.NDArray[np.float32]:

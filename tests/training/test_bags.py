@@ -66,7 +66,7 @@ def test_of_a_bag_with_one_the_most_suspicious_are_taken():
         assert logits[chosen].min() > logits[~chosen].max(initial=-1)
         assert np.isnan(labels[~chosen]).all()
         assert (labels[chosen, 1] == 1.0).all()
-    assert [int((labels[:, 0] == 1).sum()) for labels in taken] == [20, 10, 5, FEWEST, FEWEST, FEWEST]
+    assert [int((labels[:, 0] == 1).sum()) for labels in taken] == [40, 20, 10, 5, FEWEST, FEWEST]
     assert still_taken(2, 0) == 2
 
 
