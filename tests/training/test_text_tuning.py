@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,9 +117,9 @@ def test_the_tower_learns_what_its_labels_say(net, some_cases):
     pooled = sign[:, None] * way + 0.1 * torch.randn(64, dimension)
     tokens = pooled[:, None, None].expand(-1, 2, 2, -1).half()
     learned, history = tune_text(
-        net, Seen(tokens, pooled, labels), TuningRecipe(steps=60, ways=2, windows=8, rate=3e-3)
+        net, Seen(tokens, pooled, labels), TuningRecipe(steps=240, ways=2, windows=8, rate=3e-3)
     )
-    assert history[-1]["pair"] < 0.8 * history[0]["pair"]
+    assert np.mean([row["pair"] for row in history[-3:]]) < 0.5 * np.log(2), "a coin says log 2"
     yes, no = learned.embed_prompts(["the lesion looks completely solid", "the lesion does not look completely solid"])
     scores = pooled @ (yes - no)
     assert scores[1::2].min() > scores[::2].max()

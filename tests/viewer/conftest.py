@@ -25,6 +25,14 @@ def pytest_runtest_setup(item):
         pytest.skip("there is no display; run under xvfb-run")
 
 
+def pytest_collection_modifyitems(items):
+    """Tests with a window of their own come last: napari's fixture takes the registry of plugins with it.
+
+    A later ordinary window would register every command of every plugin once more, which napari refuses.
+    """
+    items.sort(key=lambda item: "make_napari_viewer_proxy" in getattr(item, "fixturenames", ()))
+
+
 SERIES = "1.2.826.0.1.3680043.8.498.1"
 
 #: LPS mm of three marks, none of which is the mirror image of another, and their diameters.
