@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QProgressBar, QPushBu
 from imaging.errors import ImagingError
 from imaging.geometry import Volume
 from pipelines.progress import label_of, percent
+from pipelines.viewer.triton_guard import keep_triton_away
 
 if TYPE_CHECKING:
     from imaging.outputs.case import CaseResult
@@ -132,6 +133,7 @@ class FindNodules(QWidget):
 
 def analyse_volume(volume: Volume, prompt: str | None, on_stage: OnStage) -> CaseResult:
     """Run the pipeline on a CT that is open already and keep the result where `own_folder` says."""
+    keep_triton_away()
     from imaging.preprocessing.lungs import find_lungs
     from pipelines.analysis_options import AnalysisOptions
     from pipelines.chosen_series import Chosen
