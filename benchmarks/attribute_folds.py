@@ -48,7 +48,8 @@ def cross_validated(net: NoduleNet, nodules: pd.DataFrame, seen: torch.Tensor, w
     import torch
 
     from benchmarks.attributes import Scored, prompt_scores
-    from imaging.training.text_tuning import Seen, TuningRecipe, tune_text
+    from imaging.training.seen_windows import Seen
+    from imaging.training.text_tuning import TuningRecipe, tune_text
     from pipelines.preparation.lidc_crops import concept_labels
 
     fold = fold_of(nodules.patient.to_numpy())

@@ -76,9 +76,11 @@ def tune_to_folder(
         OutputError: ``output.exists`` and what writing raises.
     """
     from imaging.models.weights import load_model
-    from imaging.training import text_tuning
+    from imaging.training.seen_windows import Seen, see
+    from imaging.training.text_anchors import check_direction
+    from imaging.training.text_tuning import TuningRecipe, tune_text
 
-    chosen, plan = options or TuneOptions(), recipe or text_tuning.TuningRecipe()
+    chosen, plan = options or TuneOptions(), recipe or TuningRecipe()
     if plan.steps < 1 or chosen.windows < 4:
         raise UsageError("usage.option", f"{plan.steps} steps on {chosen.windows} windows")
     folder = Path(output)
@@ -90,10 +92,8 @@ def tune_to_folder(
     parts = [part for cases in data.windows if len(part := chosen_windows(cases, chosen, len(data.windows), rng))]
     if not parts:
         raise InputError("cases.layout", "no window of the wanted collections has a known attribute", where=manifest)
-    seen = text_tuning.Seen.joined(
-        [text_tuning.see(model.net, part, on_progress=_stage(on_progress, "looking")) for part in parts]
-    )
-    tuned, history = text_tuning.tune_text(model.net, seen, plan, on_progress=_stage(on_progress, "training"))
+    seen = Seen.joined([see(model.net, part, on_progress=_stage(on_progress, "looking")) for part in parts])
+    tuned, history = tune_text(model.net, seen, plan, on_progress=_stage(on_progress, "training"))
     moved = logits_moved(model.net, tuned, data.val_windows, most=chosen.val_windows)
     facts = {
         "stage": "text tower only, the image tower frozen",
@@ -103,7 +103,7 @@ def tune_to_folder(
         "windows": len(seen.labels),
         "collections": list(chosen.collections),
         "cases": [{key: value for key, value in source.items() if key != "path"} for source in data.sources],
-        "nodule_direction_moved": text_tuning.check_direction(model.net, tuned),
+        "nodule_direction_moved": check_direction(model.net, tuned),
         "val_logits_moved": moved,
         "history": history,
     }

@@ -8,28 +8,21 @@ where they were (least squares by the pseudo-inverse), so that no logit of a nod
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
-from imaging.errors import ModelError
-from imaging.models.intensity import normalize_bytes
-from imaging.models.network import NoduleNet, attention_of, attribute_pool, pool_tokens
+from imaging.models.network import NoduleNet, pool_tokens
 from imaging.models.prompts import NODULE, all_sentences, attribute_names, concepts
-from imaging.models.text import FIRST_WORD, PAD, UNKNOWN, TextTower, Vocabulary
-from imaging.training.cases import CaseSet
+from imaging.models.text import PAD, UNKNOWN, TextTower
 from imaging.training.losses import prompt_targets
+from imaging.training.seen_windows import Progress, Seen
+from imaging.training.text_anchors import check_direction, detecting_sentences, put_back, with_vocabulary
 from imaging.training.wordings import SIDES, Side, draw_sentence, wordings
 
-Progress = Callable[[int, int], None]
-
-#: The nodule direction may differ by so much after a run, in any component.
-DIRECTION_TOLERANCE = 1e-4
 #: So many of the sentences that detect are held in place a step; the end puts all of them back.
 HELD = 7
 #: A sentence is drawn with strange words in it with this chance, so that one unknown word does not turn its meaning.
@@ -38,8 +31,6 @@ STRANGE = 0.15
 WHOLE: tuple[Side, ...] = ("present", "absent")
 #: Sentences are embedded in so many groups by length.
 GROUPS = 3
-#: Windows through the image tower at a time.
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -72,56 +63,6 @@ class TuningRecipe:
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What a frozen image tower saw of windows.
-
-    Args:
-        tokens: float16 (n, th, tw, d), unit embeddings.
-        pooled: (n, d), their mean where the nodule is, see `attribute_pool`.
-        labels: (n, concepts), NaN unknown; the first column is ``nodule``.
-    """
-
-    tokens: torch.Tensor
-    pooled: torch.Tensor
-    labels: torch.Tensor
-
-    def part(self, keep: torch.Tensor) -> Seen:
-        """The windows at `keep`, a mask or indices."""
-        return Seen(self.tokens[keep], self.pooled[keep], self.labels[keep])
-
-    @classmethod
-    def joined(cls, parts: Sequence[Seen]) -> Seen:
-        """Several as one."""
-        return cls(
-            torch.cat([p.tokens for p in parts]),
-            torch.cat([p.pooled for p in parts]),
-            torch.cat([p.labels for p in parts]),
-        )
-
-
-@torch.inference_mode()
-def see(net: NoduleNet, cases: CaseSet, *, on_progress: Progress | None = None) -> Seen:
-    """Look at each window once, in order.
-
-    Args:
-        net: in evaluation mode.
-        cases: windows and their labels.
-        on_progress: called as (windows done, all); may raise to cancel.
-    """
-    device = next(net.parameters()).device
-    tokens, pooled = [], []
-    for start in range(0, len(cases), BATCH):
-        if on_progress is not None:
-            on_progress(start, len(cases))
-        stored = torch.from_numpy(np.ascontiguousarray(cases.images[start : start + BATCH]))
-        seen = net.tokens(normalize_bytes(stored.to(device)))
-        attention = attention_of(net.logits_of(seen, net.nodule_direction())[:, 0])
-        pooled.append(attribute_pool(seen, attention).float().cpu())
-        tokens.append(seen.half().cpu())
-    return Seen(torch.cat(tokens), torch.cat(pooled), torch.from_numpy(cases.labels))
-
-
 def tune_text(
     net: NoduleNet, seen: Seen, recipe: TuningRecipe, *, on_progress: Progress | None = None
 ) -> tuple[NoduleNet, list[dict[str, float]]]:
@@ -145,7 +86,7 @@ def tune_text(
     tuned.text.requires_grad_(True)
     loss = _Loss(net, tuned, seen, recipe)
     history = _descend(tuned, loss, recipe, on_progress)
-    put_back(tuned.text, net.text, _anchors())
+    put_back(tuned.text, net.text, detecting_sentences())
     tuned.requires_grad_(True).eval()
     check_direction(net, tuned)
     return tuned, history
@@ -189,7 +130,7 @@ class _Loss:
         self._tuned, self._seen, self._recipe = tuned, seen, recipe
         whole = concepts()[NODULE]
         with torch.inference_mode(False), torch.no_grad():
-            self._anchored = net.text.embed(_anchors())
+            self._anchored = net.text.embed(detecting_sentences())
             self._some, self._none = net.text.embed(whole.present).mean(0), net.text.embed(whole.absent).mean(0)
         nodule = seen.labels[:, 0]
         self._with, self._without = torch.nonzero(nodule >= 0.5)[:, 0], torch.nonzero(nodule < 0.1)[:, 0]
@@ -205,7 +146,7 @@ class _Loss:
         texts = [draw_sentence(name, side, chance) for side in SIDES for name in names for _ in range(ways)]
         texts += [draw_sentence(NODULE, side, chance) for side in WHOLE for _ in range(ways)]
         held = torch.randperm(len(self._anchored), generator=chance)[:HELD]
-        vectors = self._embed([_anchors()[i] for i in held.tolist()], texts, chance)
+        vectors = self._embed([detecting_sentences()[i] for i in held.tolist()], texts, chance)
         anchors, rest = vectors[:HELD], vectors[HELD:]
         sides = rest[: 3 * len(names) * ways].reshape(3, len(names), ways, -1)
         nodule = rest[3 * len(names) * ways :].reshape(2, ways, -1)
@@ -303,74 +244,3 @@ def with_strange_words(ids: torch.Tensor, chance: torch.Generator) -> torch.Tens
         row[at:at] = [UNKNOWN] * max(count, 0)
         strange[number, : len(row)] = torch.tensor(row)
     return strange
-
-
-# --- what must not move -----------------------------------------------------------------------------------------------
-
-
-def _anchors() -> tuple[str, ...]:
-    """The sentences that detect."""
-    whole = concepts()[NODULE]
-    return (*whole.present, *whole.absent)
-
-
-@torch.no_grad()
-def put_back(tower: TextTower, before: TextTower, sentences: Sequence[str]) -> None:
-    """Make `tower` embed `sentences` as `before` does, by the smallest change of its last projection.
-
-    The change lies in the space that the sentences' features span; with fewer sentences than features it is exact.
-    """
-    wanted = before.embed(sentences).double()
-    projection = tower.transformer.text_projection
-    assert isinstance(projection, torch.Tensor)
-    features = _features(tower, sentences).double()
-    now = features @ projection.double()
-    target = wanted * (now * wanted).sum(dim=1, keepdim=True).clamp(min=1e-3)
-    change = torch.linalg.pinv(features) @ (target - now)
-    projection += change.to(projection)
-
-
-def _features(tower: TextTower, sentences: Sequence[str]) -> torch.Tensor:
-    """What the last projection takes: (n, width)."""
-    transformer = tower.transformer
-    projection = transformer.text_projection
-    transformer.text_projection = None
-    try:
-        ids = tower.vocabulary.tokenize(sentences, context=tower.config.context)
-        features: torch.Tensor = transformer(ids.to(projection.device))
-        return features
-    finally:
-        transformer.text_projection = projection
-
-
-def check_direction(before: NoduleNet, after: NoduleNet) -> float:
-    """How far the nodule direction has moved, at most in any component.
-
-    Raises:
-        ModelError: ``text.moved`` if that is more than `DIRECTION_TOLERANCE`: scores would change.
-    """
-    moved = float((before.nodule_direction() - after.nodule_direction()).abs().max())
-    if not moved <= DIRECTION_TOLERANCE:
-        raise ModelError("text.moved", f"a component of the nodule direction moved by {moved:.2g}")
-    return moved
-
-
-@torch.no_grad()
-def with_vocabulary(net: NoduleNet, texts: Sequence[str]) -> NoduleNet:
-    """A copy of `net` that also knows the words of `texts`; known words keep their embeddings.
-
-    A new word starts as the mean of the known ones, with a little noise from torch's global generator.
-    """
-    known = net.text.vocabulary.ids
-    ids = tuple(sorted({*known, *Vocabulary.of_texts(texts).ids}))
-    wide = NoduleNet.from_json(net.to_json() | {"vocabulary": list(ids)})
-    name = "text.transformer.token_embedding.weight"
-    state = deepcopy(net.state_dict())
-    old = state[name]
-    words = old[FIRST_WORD:-1]
-    fresh = words.mean(dim=0) + 0.02 * torch.randn(len(ids), old.shape[1])
-    for place, token in enumerate(known):
-        fresh[ids.index(token)] = words[place]
-    state[name] = torch.cat([old[:FIRST_WORD], fresh, old[-1:]])
-    wide.load_state_dict(state)
-    return wide.eval()

@@ -11,17 +11,9 @@ from imaging.models.network import NoduleNet, attention_of, attribute_pool
 from imaging.models.prompts import NODULE, attribute_names, concepts
 from imaging.models.text import PAD, START, UNKNOWN
 from imaging.training import text_tuning
-from imaging.training.text_tuning import (
-    DIRECTION_TOLERANCE,
-    Seen,
-    TuningRecipe,
-    check_direction,
-    put_back,
-    see,
-    tune_text,
-    with_strange_words,
-    with_vocabulary,
-)
+from imaging.training.seen_windows import Seen, see
+from imaging.training.text_anchors import DIRECTION_TOLERANCE, check_direction, put_back, with_vocabulary
+from imaging.training.text_tuning import TuningRecipe, tune_text, with_strange_words
 from imaging.training.wordings import wordings
 
 #: Fewer features than the nodule's 21 sentences could not keep all of them.
