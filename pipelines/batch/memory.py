@@ -9,7 +9,7 @@ from typing import Final
 WORKER_BYTES: Final = 1_000_000_000
 
 #: What each voxel of the CT costs at the peak: the CT, masks, two maps and what computing them takes. Measured there.
-BYTES_PER_VOXEL: Final = 20
+BYTES_PER_VOXEL: Final = 30
 
 _CGROUP = Path("/sys/fs/cgroup")
 
