@@ -1,4 +1,4 @@
-"""What must not move while the text tower learns: the sentences that detect, and the words it knows already.
+"""What must not move while the text tower learns: the sentences that detect, the words and the answers it knows.
 
 The smallest change of the last projection (least squares by the pseudo-inverse) puts sentences back where they were.
 """
@@ -12,7 +12,7 @@ import torch
 
 from imaging.errors import ModelError
 from imaging.models.network import NoduleNet
-from imaging.models.prompts import NODULE, concepts
+from imaging.models.prompts import NODULE, attribute_names, concepts
 from imaging.models.text import FIRST_WORD, TextTower, Vocabulary
 
 #: The nodule direction may differ by so much after a run, in any component.
@@ -85,3 +85,17 @@ def with_vocabulary(net: NoduleNet, texts: Sequence[str]) -> NoduleNet:
     state[name] = torch.cat([old[:FIRST_WORD], fresh, old[-1:]])
     wide.load_state_dict(state)
     return wide.eval()
+
+
+@torch.no_grad()
+def said_before(net: NoduleNet, pooled: torch.Tensor) -> torch.Tensor:
+    """What the prompts of `prompts.json` say of each attribute: probabilities (n, attributes)."""
+    sides = [(concepts()[name].present, concepts()[name].absent) for name in attribute_names()]
+    directions = torch.stack([net.text.embed(yes).mean(0) - net.text.embed(no).mean(0) for yes, no in sides])
+    return (pooled @ directions.T * net.log_scale.exp()).sigmoid()
+
+
+def blended(labels: torch.Tensor, before: torch.Tensor, kept: float) -> torch.Tensor:
+    """Ratings and what was said before in one; where there is no rating, what was said before, or nothing."""
+    unknown = before if kept > 0 else torch.full_like(labels, torch.nan)
+    return torch.where(labels.isnan(), unknown, (1 - kept) * labels + kept * before)
