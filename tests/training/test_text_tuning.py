@@ -12,7 +12,14 @@ from imaging.models.prompts import NODULE, attribute_names, concepts
 from imaging.models.text import PAD, START, UNKNOWN
 from imaging.training import text_tuning
 from imaging.training.seen_windows import Seen, see
-from imaging.training.text_anchors import DIRECTION_TOLERANCE, check_direction, put_back, with_vocabulary
+from imaging.training.text_anchors import (
+    DIRECTION_TOLERANCE,
+    blended,
+    check_direction,
+    put_back,
+    said_before,
+    with_vocabulary,
+)
 from imaging.training.text_tuning import TuningRecipe, tune_text, with_strange_words
 from imaging.training.wordings import wordings
 
@@ -109,12 +116,27 @@ def test_the_tower_learns_what_its_labels_say(net, some_cases):
     pooled = sign[:, None] * way + 0.1 * torch.randn(64, dimension)
     tokens = pooled[:, None, None].expand(-1, 2, 2, -1).half()
     learned, history = tune_text(
-        net, Seen(tokens, pooled, labels), TuningRecipe(steps=240, ways=2, windows=8, rate=3e-3)
+        net, Seen(tokens, pooled, labels), TuningRecipe(steps=240, ways=2, windows=8, rate=3e-3, kept=0.0)
     )
     assert np.mean([row["pair"] for row in history[-3:]]) < 0.5 * np.log(2), "a coin says log 2"
     yes, no = learned.embed_prompts(["the lesion looks completely solid", "the lesion does not look completely solid"])
     scores = pooled @ (yes - no)
     assert scores[1::2].min() > scores[::2].max()
+
+
+def test_what_was_said_before_is_kept_and_speaks_where_no_reader_did(net, seen):
+    attribute = 1 + attribute_names().index("solid")
+    with torch.no_grad():
+        tokens, there = seen.pooled[:, None, None], torch.ones(len(seen.pooled), 1, 1)
+        expected = net.attribute_logit(tokens, there, concepts()["solid"]).sigmoid()
+    before = said_before(net, seen.pooled)
+    assert torch.allclose(before[:, attribute - 1], expected, atol=1e-6)
+    labels = torch.full_like(before, torch.nan)
+    labels[0, 0] = 1.0
+    mixed = blended(labels, before, 0.75)
+    assert mixed[0, 0] == pytest.approx(0.25 + 0.75 * float(before[0, 0]))
+    assert torch.equal(mixed[1:], before[1:])
+    assert torch.equal(blended(labels, before, 0.0).isnan(), labels.isnan())
 
 
 def test_the_same_seed_gives_the_same_bytes_and_cancelling_is_heard(net, seen, tuned):
