@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.preprocessing.anatomy import Anatomy, Mask
+from imaging.preprocessing.morphology import grown, grown_cube, of_pieces, shrunk
 
 #: Below this a voxel of the small copy is air rather than lung, unless the lung is badly emphysematous.
 AIR_LIMIT_HU = -930.0
@@ -23,33 +24,43 @@ def outside_air(anatomy: Anatomy) -> Mask:
 
     Lung that the field of view cuts off stays lung, because it is not as dark as air.
     """
-    from scipy.ndimage import binary_dilation, label
+    from scipy.ndimage import label
 
     air = (anatomy.hu < AIR_LIMIT_HU) & anatomy.measured
     rim = np.zeros(air.shape, dtype=bool)
     rim[:, [0, -1], :] = True
     rim[:, :, [0, -1]] = True
-    rim |= binary_dilation(~anatomy.measured, structure=IN_PLANE)
+    if not anatomy.measured.all():
+        rim |= _grown_in_plane(~anatomy.measured)
     pieces, _ = label(air, structure=np.ones((3, 3, 3)))
-    touching = np.unique(pieces[rim & air])
-    return np.isin(pieces, touching[touching > 0])
+    return of_pieces(pieces, np.unique(pieces[rim & air]))
+
+
+def _grown_in_plane(mask: Mask) -> Mask:
+    """A mask with the neighbours of each voxel in its own slice."""
+    result = mask.copy()
+    result[:, 1:] |= mask[:, :-1]
+    result[:, :-1] |= mask[:, 1:]
+    result[:, :, 1:] |= mask[:, :, :-1]
+    result[:, :, :-1] |= mask[:, :, 1:]
+    return result
 
 
 def body_tissue(anatomy: Anatomy) -> Mask:
     """The patient's own tissue, without table and cushions: the largest piece once thin contacts are cut."""
-    from scipy.ndimage import binary_dilation, binary_erosion, label
+    from scipy.ndimage import label
 
     tissue = anatomy.hu > -300
-    pieces, _ = label(binary_erosion(tissue))
+    pieces, _ = label(shrunk(tissue))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    body: Mask = binary_dilation(pieces == sizes.argmax(), iterations=2) & tissue & (sizes.max() > 0)
+    body: Mask = grown(pieces == sizes.argmax(), 2) & tissue & (sizes.max() > 0)
     return body
 
 
 def airways(anatomy: Anatomy, outside: Mask) -> Mask:
     """Windpipe and main bronchi, one voxel thicker than their air; empty where no windpipe is in the scan."""
-    from scipy.ndimage import binary_dilation, label
+    from scipy.ndimage import label
 
     seed = _windpipe(anatomy, outside)
     if not seed.any():
@@ -57,33 +68,28 @@ def airways(anatomy: Anatomy, outside: Mask) -> Mask:
     best = seed
     for limit in (-960.0, -945.0, -930.0, -915.0, -900.0, -880.0, -860.0):
         pieces, _ = label((anatomy.hu < limit) & ~outside)
-        wanted = np.unique(pieces[seed])
-        grown = np.isin(pieces, wanted[wanted > 0])
-        if grown.sum() * anatomy.voxel_ml > AIRWAY_ML:
+        branches = of_pieces(pieces, np.unique(pieces[seed]))
+        if np.count_nonzero(branches) * anatomy.voxel_ml > AIRWAY_ML:
             break
-        best = grown | seed
-    thicker: Mask = binary_dilation(best, structure=np.ones((3, 3, 3))) & (anatomy.hu < -300)
+        best = branches | seed
+    thicker: Mask = grown_cube(best) & (anatomy.hu < -300)
     return thicker
 
 
 def _windpipe(anatomy: Anatomy, outside: Mask) -> Mask:
     """The tallest stack of small, round, dark discs near the body's middle, or nothing."""
+    from scipy.ndimage import find_objects, label
+
     discs = _dark_discs(anatomy, outside)
-    chains, count = _labelled(discs)
+    chains, _ = label(discs)
     best, tallest = np.zeros_like(discs), TRACHEA_HEIGHT_MM
-    for number in range(1, count + 1):
-        chain = chains == number
+    for number, box in enumerate(find_objects(chains), start=1):
+        chain = chains[box] == number
         height = float(chain.any(axis=(1, 2)).sum()) * anatomy.spacing_mm[0]
         if height > tallest:
-            best, tallest = chain, height
+            best, tallest = np.zeros_like(discs), height
+            best[box] = chain
     return best
-
-
-def _labelled(mask: Mask) -> tuple[npt.NDArray[Any], int]:
-    from scipy.ndimage import label
-
-    pieces, count = label(mask)
-    return pieces, int(count)
 
 
 def _dark_discs(anatomy: Anatomy, outside: Mask) -> Mask:
@@ -97,15 +103,15 @@ def _dark_discs(anatomy: Anatomy, outside: Mask) -> Mask:
     sizes = np.bincount(pieces.ravel())
     row_mm, column_mm = anatomy.spacing_mm[1:]
     keep = np.zeros(len(sizes), dtype=bool)
-    for number, box in enumerate(find_objects(pieces), start=1):
+    boxes = find_objects(pieces)
+    fitting = (sizes * row_mm * column_mm >= TRACHEA_AREA_MM2[0]) & (sizes * row_mm * column_mm <= TRACHEA_AREA_MM2[1])
+    for number in np.flatnonzero(fitting[1:]) + 1:
+        box = boxes[number - 1]
         height, width = (box[1].stop - box[1].start) * row_mm, (box[2].stop - box[2].start) * column_mm
         area = sizes[number] * row_mm * column_mm
         off_middle = abs((box[2].start + box[2].stop - 1) / 2 - middle) * column_mm
         keep[number] = (
-            TRACHEA_AREA_MM2[0] <= area <= TRACHEA_AREA_MM2[1]
-            and max(height, width) <= 2.2 * min(height, width)
-            and area >= 0.5 * height * width
-            and off_middle <= 45.0
+            max(height, width) <= 2.2 * min(height, width) and area >= 0.5 * height * width and off_middle <= 45.0
         )
     discs: Mask = keep[pieces]
     return discs

@@ -12,6 +12,15 @@ import numpy.typing as npt
 from imaging.geometry.boxes import mask_box
 from imaging.preprocessing.air import airways, body_tissue, is_gas, outside_air
 from imaging.preprocessing.anatomy import Anatomy, Mask
+from imaging.preprocessing.morphology import (
+    closed_ball,
+    closed_cube,
+    grown,
+    grown_ball,
+    grown_cube,
+    inside_ball,
+    shrunk,
+)
 
 Labels = npt.NDArray[np.uint8]
 RIGHT, LEFT = 1, 2
@@ -66,11 +75,11 @@ def lung_shape(anatomy: Anatomy) -> LungShape | None:
 # --- what is lung ----------------------------------------------------------------------------------------------------
 def _parenchyma(anatomy: Anatomy, outside: Mask, tubes: Mask) -> Mask | None:
     """Voxels of aerated lung; None where too little of it is found to be anybody's lungs."""
-    from scipy.ndimage import binary_dilation, binary_erosion, label
+    from scipy.ndimage import label
 
-    near_skin = binary_dilation(outside, iterations=2)
+    near_skin = grown(outside, 2)
     aerated = (anatomy.hu < LUNG_LIMIT_HU) & anatomy.measured & ~near_skin & ~tubes
-    core = binary_erosion(aerated & (anatomy.hu < CORE_LIMIT_HU))
+    core = shrunk(aerated & (anatomy.hu < CORE_LIMIT_HU))
     pieces, count = label(core)
     if count == 0:
         return None
@@ -114,15 +123,14 @@ def _lung_pieces(anatomy: Anatomy, body: Mask, pieces: npt.NDArray[Any], count: 
 
 def _tissue_share(anatomy: Anatomy, body: Mask, piece: Mask, box: tuple[slice, ...]) -> float:
     """Share of the body among the measured voxels three voxels around a piece (which was eroded by one)."""
-    from scipy.ndimage import binary_closing, binary_dilation
-
     pad = 4
     wide = tuple(slice(max(0, s.start - pad), min(n, s.stop + pad)) for s, n in zip(box, anatomy.hu.shape, strict=True))
     inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
     near = np.zeros(anatomy.hu[wide].shape, dtype=bool)
     near[inner] = piece
-    near = binary_closing(near, iterations=2) | near
-    shell = binary_dilation(near, iterations=3) & ~binary_dilation(near, iterations=2) & anatomy.measured[wide]
+    near |= shrunk(shrunk(grown(near, 2)))
+    inner_shell = grown(near, 2)
+    shell = grown(inner_shell) & ~inner_shell & anatomy.measured[wide]
     # Poorly aerated lung around the piece says nothing.
     shell &= (anatomy.hu[wide] < -850) | (anatomy.hu[wide] > -300)
     return float(body[wide][shell].mean()) if shell.any() else 0.0
@@ -241,7 +249,7 @@ def _closed(lung: Mask, between: Mask, anatomy: Anatomy) -> Mask:
     pad = tuple(int(np.ceil(CLOSE_WALL_MM / s)) + 2 for s in anatomy.spacing_mm)
     inner = np.pad(lung[box.slices], [(p, p) for p in pad])
     wide_between = np.pad(between[box.slices], [(p, p) for p in pad])
-    small, large = _ball_closings(inner, anatomy.spacing_mm)
+    small, large = (closed_ball(inner, radius, anatomy.spacing_mm) for radius in (CLOSE_MM, CLOSE_WALL_MM))
     wall = _thick_parts(large & ~inner & ~wide_between, anatomy.spacing_mm)
     filled = binary_fill_holes(small | wall)
     # Not in sagittal planes: there lung goes all around the root of the lung, which is mediastinum.
@@ -252,24 +260,10 @@ def _closed(lung: Mask, between: Mask, anatomy: Anatomy) -> Mask:
     return result
 
 
-def _ball_closings(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[Mask, Mask]:
-    """The mask closed by the small and by the large ball."""
-    from scipy.ndimage import distance_transform_edt
-
-    outward = distance_transform_edt(~mask, sampling=spacing_mm)
-    closings = [distance_transform_edt(outward <= r, sampling=spacing_mm) > r for r in (CLOSE_MM, CLOSE_WALL_MM)]
-    return closings[0] | mask, closings[1] | mask
-
-
 def _thick_parts(mask: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
     """The parts of a mask that hold a ball of `NODULE_DEPTH_MM` radius, with what lies near it."""
-    from scipy.ndimage import distance_transform_edt
-
-    deep = distance_transform_edt(mask, sampling=spacing_mm) > NODULE_DEPTH_MM
-    if not deep.any():
-        return deep
-    thick: Mask = mask & (distance_transform_edt(~deep, sampling=spacing_mm) <= 3 * NODULE_DEPTH_MM)
-    return thick
+    deep = inside_ball(mask, NODULE_DEPTH_MM, spacing_mm)
+    return mask & grown_ball(deep, 3 * NODULE_DEPTH_MM, spacing_mm)
 
 
 def _plane_holes(mask: Mask, axis: int, spacing_mm: tuple[float, float, float]) -> Mask:
@@ -298,18 +292,16 @@ def _plane_holes(mask: Mask, axis: int, spacing_mm: tuple[float, float, float]) 
 # --- the surface -----------------------------------------------------------------------------------------------------
 def _field(anatomy: Anatomy, parenchyma: Mask, labels: Labels, tubes: Mask) -> npt.NDArray[np.float32]:
     """How far inside the lungs: -1 to 1, from HU where the surface is lung against tissue, so finer than a voxel."""
-    from scipy.ndimage import binary_dilation, grey_closing
-
     inside = labels > 0
     field = np.where(inside, np.float32(1.0), np.float32(-1.0))
-    surface = parenchyma | (binary_dilation(parenchyma) & ~inside & ~tubes)
+    surface = parenchyma | (grown(parenchyma) & ~inside & ~tubes)
     by_hu = np.clip((np.float32(LUNG_LIMIT_HU) - anatomy.hu) / np.float32(450.0), -1.0, 1.0)
     # Only the rim follows HU; deeper, vessels are part of the lung.
-    rim = surface & binary_dilation(~inside)
+    rim = surface & grown(~inside)
     field[rim] = np.where(inside[rim], np.maximum(by_hu[rim], 0.05), np.minimum(by_hu[rim], -0.05))
-    repaired = binary_dilation(inside & ~parenchyma, structure=np.ones((3, 3, 3))) & ~inside
+    repaired = grown_cube(inside & ~parenchyma) & ~inside
     field[repaired] = np.maximum(field[repaired], np.float32(-REPAIR_MARGIN))
     # Dents narrower than two voxels: nodules of 4 or 5 mm on the pleura, too small for a closing of whole voxels.
-    closed = grey_closing(field, size=(3, 3, 3))
+    closed = closed_cube(field)
     closed[tubes] = field[tubes]
-    return np.maximum(field, closed).astype(np.float32)
+    return np.maximum(field, closed)

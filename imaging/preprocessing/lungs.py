@@ -19,6 +19,7 @@ from imaging.geometry.resample import resample_array
 from imaging.geometry.volume import Volume
 from imaging.preprocessing.anatomy import Anatomy, anatomy_of
 from imaging.preprocessing.lung_shape import LEFT, RIGHT, LungShape, lung_shape
+from imaging.preprocessing.morphology import highest_near
 from imaging.preprocessing.scan_quality import scan_notices
 
 Progress = Callable[[int, int], None]
@@ -108,9 +109,7 @@ def _on_grid(shape: LungShape, anatomy: Anatomy, grid: Grid, on_progress: Progre
 
 def _extended(shape: LungShape) -> npt.NDArray[np.uint8]:
     """Sides with a margin of one voxel, so that the surface between two voxels has a side."""
-    from scipy.ndimage import grey_dilation
-
-    grown = grey_dilation(shape.labels, size=(3, 3, 3))
+    grown = highest_near(shape.labels)
     both = (shape.labels == RIGHT).any() and (shape.labels == LEFT).any()
     sides = np.where(shape.labels > 0, shape.labels, grown if both else shape.labels.max())
     return sides.astype(np.uint8)

@@ -155,10 +155,11 @@ def _single(shape: LungShape) -> Notice | None:
 
 def _metal(volume: Volume, anatomy: Anatomy, shape: LungShape) -> Notice | None:
     """Metal in or near the lungs, not leads on the skin; undiluted contrast in a vein is as dense and streaks too."""
+    voxels = _voxels_above(volume, METAL_HU)
     millilitres = volume.grid.voxel_volume_mm3 / 1000.0
-    if np.count_nonzero(volume.array > METAL_HU) * millilitres < METAL_ML:
+    if len(voxels) * millilitres < METAL_ML:
         return None
-    millilitres *= _near_lungs(_voxels_above(volume, METAL_HU), volume, anatomy, shape)
+    millilitres *= _near_lungs(voxels, volume, anatomy, shape)
     if millilitres < METAL_ML:
         return None
     message = f"{millilitres:.1f} ml beside the lungs are denser than {METAL_HU:.0f} HU: metal or undiluted contrast"
@@ -167,9 +168,10 @@ def _metal(volume: Volume, anatomy: Anatomy, shape: LungShape) -> Notice | None:
 
 def _voxels_above(volume: Volume, limit_hu: float) -> npt.NDArray[np.intp]:
     """Indices (n, 3) of the voxels above a limit; slice by slice, to keep memory low."""
-    found = [np.argwhere(plane > limit_hu) for plane in volume.array]
+    found = [np.flatnonzero(plane > limit_hu) for plane in volume.array]
     slices = np.repeat(np.arange(len(found)), [len(f) for f in found])
-    return np.column_stack([slices, np.concatenate(found)])
+    rows, columns = np.divmod(np.concatenate(found), volume.array.shape[2])
+    return np.column_stack([slices, rows, columns])
 
 
 def _near_lungs(voxels: npt.NDArray[np.intp], volume: Volume, anatomy: Anatomy, shape: LungShape) -> int:
