@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imaging.errors import InputError
+from imaging.io.decimals import decimal
 from imaging.io.entries import Entry
 
 
@@ -70,7 +71,7 @@ class Slice:
         if not text:
             raise InputError("dicom.missing", f"{keyword} is missing", where=self.name)
         try:
-            values = tuple(float(part) for part in text.split("\\"))
+            values = tuple(decimal(part) for part in text.split("\\"))
         except ValueError:
             values = ()
         if len(values) != count or not all(abs(value) < 1e30 for value in values):

@@ -9,6 +9,7 @@ import numpy as np
 
 from imaging.errors import InputError
 from imaging.geometry.grid import Floats
+from imaging.io.decimals import decimal
 from imaging.io.entries import Entry
 from imaging.io.files import MILLIMETRES
 
@@ -30,7 +31,7 @@ def numbers(text: str, count: int, field: str, entry: Entry) -> Floats:
         InputError: ``file.header``.
     """
     try:
-        values = [float(word) for word in text.split()]
+        values = [decimal(word) for word in text.split()]
     except ValueError:
         values = []
     if len(values) != count or not all(math.isfinite(value) for value in values):
