@@ -18,6 +18,7 @@ import numpy.typing as npt
 from imaging.errors import InputError, Notice
 from imaging.geometry.grid import Grid
 from imaging.io.dicom_slices import Slice
+from imaging.io.plausible import doubt_about_spacing
 
 Floats = npt.NDArray[np.float64]
 #: Plane -> further images at the same place.
@@ -101,7 +102,7 @@ def place(slices: Sequence[Slice]) -> Stack:
             Notice("geometry.jitter", f"positions scatter by up to {error_mm:.4g} mm around even spacing of "
                    f"{grid.spacing_mm[0]:.6g} mm, which was fitted")
         )  # fmt: skip
-    notices.extend(shear_notices(grid, chosen.normal))
+    notices.extend(shape_notices(grid, chosen.normal))
     return Stack(tuple(chosen.slices), copies, grid, tuple(notices))
 
 
@@ -328,21 +329,18 @@ def _corner_errors(planes: Planes, grid: Grid) -> Floats:
     return worst
 
 
-def shear_notices(grid: Grid, normal: Floats) -> list[Notice]:
-    """What is to be told of a stack that leans against the normal of its planes."""
+def shape_notices(grid: Grid, normal: Floats) -> list[Notice]:
+    """What is to be told of a stack that leans against its planes' normal, or whose voxels have a strange size."""
+    doubt = doubt_about_spacing(grid.spacing_mm)
+    notices = [] if doubt is None else [Notice("geometry.spacing_doubtful", doubt)]
     step = grid.affine[:3, 0]
     along = float(step @ normal)
     drift = float(np.linalg.norm(step - along * normal))
-    if drift * (grid.shape[0] - 1) <= TOLERANCE_MM:
-        return []
-    angle = np.degrees(np.arctan2(drift, along))
-    return [
-        Notice(
-            "geometry.sheared",
-            f"the stack leans by {angle:.2f} degrees: {grid.spacing_mm[0]:.4g} mm along it, "
-            f"{along:.4g} mm along the normal",
-        )
-    ]
+    if drift * (grid.shape[0] - 1) > TOLERANCE_MM:
+        angle = np.degrees(np.arctan2(drift, along))
+        text = f"the stack leans by {angle:.2f} degrees: {grid.spacing_mm[0]:.4g} mm along it, "
+        notices.append(Notice("geometry.sheared", f"{text}{along:.4g} mm along the normal"))
+    return notices
 
 
 def _numbers(values: npt.ArrayLike) -> str:

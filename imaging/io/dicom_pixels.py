@@ -52,12 +52,17 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class SliceFacts:
-    """What happened to one slice: hash of its stored values, voxels repaired, padding replaced and padding kept."""
+    """What happened to one slice: hash of its stored values, voxels repaired, padding replaced and padding kept.
+
+    `lowest_hu` and `highest_hu` are those of the result.
+    """
 
     sha256: bytes
     repaired: int
     padded: int
     kept: int
+    lowest_hu: float
+    highest_hu: float
 
 
 def layout(one: Slice) -> PixelLayout:
@@ -138,11 +143,14 @@ def to_hu(stored: Stored, one: Slice, form: PixelLayout, out: npt.NDArray[np.flo
     """
     rescale = scale(one)
     values, repaired = _repair_bits(stored, form)
-    np.copyto(out, values, casting="unsafe")
-    if rescale.slope != 1:
-        out *= np.float32(rescale.slope)
-    if rescale.intercept:
-        out += np.float32(rescale.intercept)
+    if form.bits_allocated > 16:  # float32 holds 24 bits: the offset must go before the value is shortened
+        np.copyto(out, values * rescale.slope + rescale.intercept, casting="unsafe")
+    else:
+        np.copyto(out, values, casting="unsafe")
+        if rescale.slope != 1:
+            out *= np.float32(rescale.slope)
+        if rescale.intercept:
+            out += np.float32(rescale.intercept)
     padding, keep = _padding(stored, values, one, form, rescale)
     padded = 0 if padding is None else int(np.count_nonzero(padding & (out != AIR_HU)))
     if padding is not None and padded and not keep:
@@ -151,7 +159,8 @@ def to_hu(stored: Stored, one: Slice, form: PixelLayout, out: npt.NDArray[np.flo
     if repaired is not None:
         wrong = int(np.count_nonzero(repaired if padding is None else repaired & ~padding))
     digest = hashlib.sha256(np.ascontiguousarray(stored).data).digest()
-    return SliceFacts(digest, wrong, 0 if keep else padded, padded if keep else 0)
+    kept = padded if keep else 0
+    return SliceFacts(digest, wrong, padded - kept, kept, float(out.min()), float(out.max()))
 
 
 def _repair_bits(stored: Stored, form: PixelLayout) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_] | None]:
@@ -184,13 +193,18 @@ def _padding(
     value, end = sorted((_value(bits, form), _value(limit, form)))
     fits = _stored_value(bits, form) == _value(bits, form) and _stored_value(limit, form) == _value(limit, form)
     if value != end:
-        return ((values >= value) & (values <= end) if fits else None), False
+        found = (values >= value) & (values <= end) if fits else None
+        return found, _reaches_tissue(value, end, rescale)
     found = stored == stored.dtype.type(bits)
     if fits:
         found |= values == value
-    hu = value * rescale.slope + rescale.intercept
-    keep = fits and rescale.doubt is None and _TISSUE_HU[0] < hu <= _TISSUE_HU[1]
-    return found, keep
+    return found, fits and _reaches_tissue(value, value, rescale)
+
+
+def _reaches_tissue(value: int, end: int, rescale: Scale) -> bool:
+    """Whether stored values from `value` to `end` mean HU that tissue has."""
+    low, high = sorted(number * rescale.slope + rescale.intercept for number in (value, end))
+    return rescale.doubt is None and low <= _TISSUE_HU[1] and high > _TISSUE_HU[0]
 
 
 def _bits(text: str, form: PixelLayout) -> int | None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from imaging.errors import InputError, Notice
 from imaging.geometry.grid import Grid
-from imaging.io.dicom_geometry import TOLERANCE_MM, Planes, Stack, prepare, shear_notices
+from imaging.io.dicom_geometry import TOLERANCE_MM, Planes, Stack, prepare, shape_notices
 from imaging.io.dicom_slices import Slice
 
 #: Even steps are the smallest measured one, but no finer than this part of the usual one.
@@ -57,7 +57,7 @@ def place_evenly(slices: Sequence[Slice]) -> tuple[Stack, Filling]:
     count = round(float(distances[-1] - distances[0]) / step_mm) + 1
     grid = _even_grid(planes, count, frame_uid)
     filling = _filling(distances, count)
-    notices += [*shear_notices(grid, planes.normal), _told(planes, filling, grid)]
+    notices += [*shape_notices(grid, planes.normal), _told(planes, filling, grid)]
     return Stack(tuple(planes.slices), copies, grid, tuple(notices)), filling
 
 

@@ -22,6 +22,7 @@ from imaging.io.dicom_slices import DicomFile, Slice
 from imaging.io.dicom_stream import open_dataset
 from imaging.io.dicom_tags import EXPLICIT_BIG, IMPLICIT_LITTLE
 from imaging.io.dicom_uneven import Filling
+from imaging.io.plausible import doubt_about_range
 from imaging.io.series_info import SeriesInfo
 
 #: The attributes of patient, study, series, frame of reference and equipment that derived DICOM objects copy.
@@ -107,7 +108,8 @@ def _content_sha256(stack: Stack, facts: list[SliceFacts]) -> str:
 
 def _pixel_notices(stack: Stack, facts: list[SliceFacts]) -> tuple[Notice, ...]:
     notices = []
-    value = stack.slices[0].get("PixelPaddingValue")
+    first = stack.slices[0]
+    value = "..".join(filter(None, (first.get("PixelPaddingValue"), first.get("PixelPaddingRangeLimit"))))
     for code, name, what in (
         ("pixels.padding", "padded", f"hold PixelPaddingValue {value} and were set to -1024 HU"),
         ("pixels.padding_kept", "kept", f"hold PixelPaddingValue {value}, which means tissue; they were kept"),
@@ -117,6 +119,9 @@ def _pixel_notices(stack: Stack, facts: list[SliceFacts]) -> tuple[Notice, ...]:
         slices = sum(getattr(fact, name) > 0 for fact in facts)
         if voxels:
             notices.append(Notice(code, f"{voxels:,} voxels in {slices} slices {what}"))
+    doubt = doubt_about_range(min(fact.lowest_hu for fact in facts), max(fact.highest_hu for fact in facts))[1]
+    if doubt is not None and scale(first).doubt is None:
+        notices.append(Notice("pixels.hu_doubtful", f"{doubt}, although the header says that they are HU"))
     return tuple(notices)
 
 

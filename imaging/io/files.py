@@ -14,12 +14,11 @@ from imaging.geometry.grid import Floats, Grid
 from imaging.geometry.volume import Origin, Volume
 from imaging.io.entries import Entry, file_entry
 from imaging.io.limits import Limits
+from imaging.io.plausible import doubt_about_range, doubt_about_spacing
 from imaging.io.voxels import Layout, content_sha256, read_voxels
 
 Format = Literal["nifti", "metaimage", "nrrd"]
 
-#: Spacings of CTs, from an industrial micro-CT to a scout; outside of it the unit is in doubt.
-PLAUSIBLE_SPACING_MM = (0.02, 60.0)
 #: Millimetres of one unit of length, by the names that headers use.
 MILLIMETRES = {
     "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "millimetres": 1.0,
@@ -88,25 +87,11 @@ def read_volume(header: FileHeader) -> Volume:
 def judge_hu(array: npt.NDArray[np.float32]) -> tuple[bool, tuple[Notice, ...]]:
     """Whether values can be Hounsfield units, from their range; a file without a modality cannot say it itself.
 
-    A CT has air around or within the patient (near -1000) and soft tissue near 0. Values that never go below zero are
-    stored values, labels or scaled pictures; a range of a few units is a normalised picture.
-
     >>> judge_hu(np.array([0.0, 255.0], dtype=np.float32))[0]
     False
     """
-    low, high = float(array.min()), float(array.max())
-    span = f"the values run from {low:g} to {high:g}"
-    if low >= 0:
-        return False, (Notice("file.not_hu", f"{span}: none is below 0, where air and fat would be"),)
-    if high - low < 50:
-        return False, (Notice("file.not_hu", f"{span}: too few for air and tissue"),)
-    if low < -40000 or high > 100000:
-        return False, (Notice("file.not_hu", f"{span}: far beyond the scale of HU"),)
-    if low > -500:
-        return True, (Notice("file.hu_doubtful", f"{span}: there is no air"),)
-    if low < -8192 or high > 32767:
-        return True, (Notice("file.hu_doubtful", f"{span}: beyond the usual scale of HU"),)
-    return True, ()
+    is_hu, doubt = doubt_about_range(float(array.min()), float(array.max()))
+    return is_hu, () if doubt is None else (Notice("file.hu_doubtful" if is_hu else "file.not_hu", doubt),)
 
 
 def grid_of(file_affine: Floats, shape: tuple[int, int, int], entry: Entry) -> tuple[Grid, tuple[Notice, ...]]:
@@ -123,11 +108,8 @@ def grid_of(file_affine: Floats, shape: tuple[int, int, int], entry: Entry) -> t
         grid = Grid(shape, file_affine[:, (2, 1, 0, 3)])
     except InputError as error:
         raise InputError(error.code, error.message, where=entry.name) from error
-    low, high = PLAUSIBLE_SPACING_MM
-    if all(low <= step <= high for step in grid.spacing_mm):
-        return grid, ()
-    steps = " x ".join(f"{step:g}" for step in grid.spacing_mm)
-    return grid, (Notice("file.spacing_doubtful", f"the voxels would be {steps} mm"),)
+    doubt = doubt_about_spacing(grid.spacing_mm)
+    return grid, () if doubt is None else (Notice("file.spacing_doubtful", doubt),)
 
 
 def volume_shape(sizes: list[int], entry: Entry, limits: Limits) -> tuple[int, int, int]:

@@ -464,7 +464,7 @@ def test_row70_three_groups_are_listed_by_acquisition_number(tmp_path: Path) -> 
 def ramp(truth: Volume) -> Volume:
     """HU that rise evenly along the stack, so that interpolation between any two slices gives the truth."""
     rise = np.arange(truth.grid.shape[0], dtype=np.float32)[:, None, None] * 20
-    return Volume(np.broadcast_to(truth.array[0] * 0.5, truth.grid.shape).round() + rise, truth.grid)
+    return Volume(np.broadcast_to(truth.array[0] * 0.6, truth.grid.shape).round() + rise, truth.grid)
 
 
 @pytest.mark.parametrize("lost", [(5,), (1,), (4, 5, 9), (3, 8), (2, 3, 4, 5, 6, 7)])
@@ -498,7 +498,7 @@ def test_row06_uneven_steps_are_made_even_on_request(tmp_path: Path) -> None:
 def test_row62_tilt_and_mixed_steps_are_made_even_on_request(tmp_path: Path) -> None:
     """The judge lays the true line of HU through the read grid: a linear ramp along the stack must come out linear."""
     truth = tilted(18.5)()
-    plane = truth.array[0] * 0.5
+    plane = truth.array[0] * 0.6
     heights = np.concatenate([[0.0], np.cumsum(MIXED_STEPS)])[:12]
     array = (plane + heights[:, None, None] * 20).round().astype(np.float32)
     datasets = make_series(Volume(array, truth.grid))
