@@ -35,7 +35,11 @@ MAPS = frozenset(
     {"PERFUSION", "RCBF", "RCBV", "CBF", "CBV", "MTT", "RMTT", "TTP", "TMAX", "PBV", "PERMEABILITY", "DENSITY MAP"}
     | {"BLOOD FLOW", "BLOOD VOLUME", "TRANSIT TIME", "IODINE", "EFFECTIVE_Z", "EFF_Z", "ELECTRON_DENSITY", "VNC_MAP"}
 )
+#: Parts of words in ImageType that mark maps too, spelt differently by each maker.
+MAP_WORDS = ("IODINE", "PERFUSION", "ZEFF", "Z EFF", "Z_EFF", "EFF_Z", "ELECTRON")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+#: The standard's storage classes that can hold a CT: CT (plain, enhanced, converted) and secondary captures.
+_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", _SECONDARY_CAPTURE)
 
 #: Attributes that tell volumes of one series UID apart, the most meaningful first.
 SEPARATORS = (
@@ -125,14 +129,26 @@ def _not_a_plane(one: Slice) -> tuple[str, str] | None:
         return "series.no_volume", f"a localizer (ImageType {one.get('ImageType')})"
     if kind & PROJECTIONS or any(part.startswith("VRT") for part in kind):
         return "series.no_volume", f"a projection or capture (ImageType {one.get('ImageType')})"
-    if kind & MAPS:
+    if kind & MAPS or any(word in part for part in kind for word in MAP_WORDS):
         return "series.perfusion", f"a computed map (ImageType {one.get('ImageType')})"
     if one.get("SOPClassUID").startswith(_SECONDARY_CAPTURE) and not one.get("ImagePositionPatient"):
         return "series.no_volume", "a secondary capture without a place"
     modality = one.get("Modality").upper()
     if modality not in ("", "CT"):
         return "series.not_ct", f"an image of Modality {modality}"
+    if (name := _other_class(one.get("SOPClassUID"))) is not None:
+        return "series.not_ct", f"an image of SOPClassUID {name}, whatever its Modality says ({modality or 'nothing'})"
     return None
+
+
+def _other_class(uid: str) -> str | None:
+    """The name of a storage class of the standard that no CT has; None for those of CT, private ones and none."""
+    from pydicom.uid import UID
+
+    if any(uid == known or uid.startswith(f"{known}.") for known in _CT_CLASSES):
+        return None
+    name = UID(uid).name
+    return name if "Image Storage" in name else None
 
 
 def _split_off(group: Group, key: Callable[[Slice], Hashable], what: str) -> list[Group]:

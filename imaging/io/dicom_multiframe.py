@@ -41,6 +41,9 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 
+#: Groups that place or scale a frame: with two items nobody knows which one counts.
+ONE_ITEM = frozenset(list(GROUPS)[:4])
+
 
 def frame_slices(file: DicomFile, dataset: Any) -> tuple[Slice, ...]:
     """One `Slice` for each frame, in the order of the frames.
@@ -55,8 +58,10 @@ def frame_slices(file: DicomFile, dataset: Any) -> tuple[Slice, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            shared = [_flat(item) for item in _items(dataset, SHARED_GROUPS)]
-            frames = [_flat(item) for item in _items(dataset, FRAME_GROUPS)]
+            shared = [_flat(item, file.name) for item in _items(dataset, SHARED_GROUPS)]
+            frames = [_flat(item, file.name) for item in _items(dataset, FRAME_GROUPS)]
+        except InputError:
+            raise
         except Exception as error:  # whatever pydicom meets in malformed sequences
             raise InputError(
                 "dicom.damaged",
@@ -78,11 +83,14 @@ def _items(dataset: Any, tag: int) -> list[Any]:
     return list(dataset[tag].value or ()) if tag in dataset else []
 
 
-def _flat(item: Any) -> dict[str, str]:
+def _flat(item: Any, where: str) -> dict[str, str]:
     """The attributes of one item of functional groups, as text."""
     tags: dict[str, str] = {}
     for group, wanted in GROUPS.items():
-        for macro in list(item.get(group) or ())[:1]:
+        macros = list(item.get(group) or ())
+        if len(macros) > 1 and group in ONE_ITEM:
+            raise InputError("dicom.value", f"{group} has {len(macros)} items where one is due", where=where)
+        for macro in macros[:1]:
             for keyword, name in wanted.items():
                 value = macro.get(keyword)
                 if value is not None and (text := _text(value)):
