@@ -34,6 +34,8 @@ DTYPES = {
 UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}
 #: Both places of a header may differ by single precision, no more.
 SAME_PLACE_MM = 0.1
+#: The largest code of a place in the scanner's millimetres or another scan's; beyond it begin the templates.
+_ALIGNED = 2
 #: Statistics, labels, matrices, vectors: what an intent code says that is not a picture.
 _OTHER_INTENTS = {*range(2, 25), *range(1001, 1011)}
 
@@ -216,6 +218,10 @@ def _place(fields: _Fields, shape: tuple[int, int, int], entry: Entry) -> tuple[
         notices += (
             Notice("file.frame_unknown", "neither sform_code nor qform_code is set: only the spacing is known"),
         )
+    name, code = ("sform_code", fields.sform_code) if fields.sform_code > 0 else ("qform_code", fields.qform_code)
+    if code > _ALIGNED:
+        text = f"{name} is {code}: the millimetres are those of a template (Talairach, MNI ...), not of the scanner"
+        notices += (Notice("file.frame_unknown", text),)
     return to_mm @ affine, notices
 
 

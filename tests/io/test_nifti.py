@@ -137,6 +137,21 @@ def test_neither_code_is_set(tmp_path: Path) -> None:
     assert np.array_equal(volume.array, stored())
 
 
+@pytest.mark.parametrize("place", ["sform", "qform"])
+@pytest.mark.parametrize("code", [3, 4, 5, 99])
+def test_a_place_in_a_template_is_doubted(tmp_path: Path, place: str, code: int) -> None:
+    """Talairach's and MNI's millimetres are nobody's: the CT was warped or laid there."""
+    content = nifti_bytes(stored(), **{place: ras(), f"{place}_code": code})
+    volume = read_bytes(tmp_path, content)
+    check(volume, stored(), truth(ras()), "file.frame_unknown")
+    assert f"{place}_code is {code}" in volume.warnings[0].message
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_place_in_the_scanner_or_another_scan_is_believed(tmp_path: Path, code: int) -> None:
+    check(read_bytes(tmp_path, nifti_bytes(stored(), sform=ras(), sform_code=code)), stored(), truth(ras()))
+
+
 def test_sheared_sform_keeps_its_shear(tmp_path: Path) -> None:
     sheared = ras()
     sheared[:3, 2] += (0.0, 0.9, 0.0)
