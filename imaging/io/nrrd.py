@@ -42,6 +42,8 @@ SPACES = {
 }  # fmt: skip
 #: Spaces that do not say where the patient lies.
 _UNKNOWN_SPACES = ("scanner-xyz", "3d-right-handed", "3d-left-handed")
+#: Kinds of an axis in space, or of one of which nothing is said.
+_SPATIAL_KINDS = ("domain", "space", "none", "???")
 _SPELLINGS = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip", "oldmin": "old min"}
 _VECTOR = re.compile(r"\(([^()]*)\)|(none)", re.IGNORECASE)
 
@@ -76,6 +78,7 @@ def read_nrrd_header(source: Entry | str | Path, *, limits: Limits | None = None
     if whole_numbers(_required(fields, "dimension", entry), "dimension", entry) != [len(sizes)]:
         raise bad_header(entry, f"dimension {fields['dimension']} contradicts sizes {fields['sizes']}")
     spatial = _spatial_axes(sizes, entry)
+    _check_kinds(fields, spatial, len(sizes), entry)
     shape = volume_shape([sizes[axis] for axis in spatial], entry, entry.limits)
     layout = _layout(fields, head, end, shape, entry)
     layout.check_size()
@@ -129,6 +132,17 @@ def _spatial_axes(sizes: list[int], entry: Entry) -> list[int]:
     if len(several) == 3:
         return several
     raise InputError("file.dimensions", f"sizes {sizes} are not those of one volume", where=entry.name)
+
+
+def _check_kinds(fields: dict[str, str], spatial: list[int], dimensions: int, entry: Entry) -> None:
+    """Refuse an axis of time, colour or vectors that would pass for slices, rows or columns."""
+    kinds = fields.get("kinds", "").casefold().split()
+    if len(kinds) != dimensions:
+        return
+    if any(kinds[axis] not in _SPATIAL_KINDS for axis in spatial):
+        raise InputError(
+            "file.dimensions", f"kinds {fields['kinds'][:80]!r} are not those of a volume", where=entry.name
+        )
 
 
 def _layout(fields: dict[str, str], head: bytes, end: int, shape: tuple[int, int, int], entry: Entry) -> Layout:

@@ -188,6 +188,15 @@ def test_axis_of_one_step_without_a_direction(tmp_path: Path) -> None:
     check(read_bytes(tmp_path, last))
 
 
+@pytest.mark.parametrize("kinds", ["domain domain time", "vector domain domain", "space list space"])
+def test_an_axis_of_time_or_vectors_is_no_axis_of_a_volume(tmp_path: Path, kinds: str) -> None:
+    assert refusal(tmp_path, nrrd_bytes(RAW, kinds=kinds)) == "file.dimensions"
+
+
+def test_axes_of_space_or_unknown_kind_are_those_of_a_volume(tmp_path: Path) -> None:
+    check(read_bytes(tmp_path, nrrd_bytes(RAW, kinds="space Space ???")))
+
+
 def test_key_value_pairs_are_passed_over(tmp_path: Path) -> None:
     check(read_bytes(tmp_path, nrrd_bytes(RAW, extra="Slicer_Name:=thorax\nsizes:=1 1 1\n")))
 
