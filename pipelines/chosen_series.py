@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The lung finder's doubt that means "this series shows a part of the lungs only".
 PARTIAL = "lungs.partial"
+#: No scanner's table moves further.
+LONGEST_MM = 3000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +87,19 @@ def _read(path: str | Path, info: SeriesInfo, on_stage: OnStage | None) -> tuple
     if not volume.is_hu:
         doubts = "; ".join(notice.message for notice in volume.warnings) or "no rescale to Hounsfield units is stored"
         raise InputError("input.not_hu", doubts, where=path)
+    _check_size(path, volume)
     if on_stage:
         on_stage("read", 1, 1)
     return volume, find_lungs(volume, on_progress=part_of(on_stage, "lungs"))
+
+
+def _check_size(path: str | Path, volume: Volume) -> None:
+    """Refuse what cannot be a patient in millimetres, before it is resampled to them."""
+    doubts = [notice.message for notice in volume.warnings if notice.code.endswith(".spacing_doubtful")]
+    extents = [count * step for count, step in zip(volume.grid.shape, volume.grid.spacing_mm, strict=True)]
+    if doubts or max(extents) > LONGEST_MM:
+        sizes = " x ".join(f"{extent:,.5g}" for extent in extents)
+        raise InputError("input.not_mm", "; ".join([*doubts, f"the volume would be {sizes} mm"]), where=path)
 
 
 def _cut(info: SeriesInfo, less: Lungs, more: Lungs) -> RejectedSeries:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imaging.errors import ImagingError
+from imaging.errors import ImagingError, OutputError
 from pipelines.cli.options import Voice
 from pipelines.exit_codes import Exit, exit_code_of
 from pipelines.progress import Reporter, choose_reporter
@@ -67,6 +67,8 @@ def _facts_of(error: BaseException, *, debug: bool) -> dict[str, str | None]:
         }
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, MemoryError):
+        return OutputError("batch.memory", "there was not enough memory").to_json()
     last = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
     place = f" in {Path(last.filename).name}, line {last.lineno}" if last else ""
     log = _write_log(error)

@@ -69,6 +69,29 @@ def test_values_that_are_not_hu_are_refused(spine):
     assert refused.value.code == "input.not_hu"
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "code"),
+    [
+        ((2.5, 700.0, 700.0), "geometry.spacing_doubtful"),
+        ((2.5, 0.0007, 0.0007), "file.spacing_doubtful"),
+        ((300.0, 0.7, 0.7), None),
+    ],
+)
+def test_a_patient_of_impossible_size_is_refused_before_the_lungs(spine, monkeypatch, spacing_mm, code):
+    """Resampled to millimetres it would fill any memory."""
+    from imaging.errors import Notice
+    from imaging.geometry import Grid, Volume
+
+    grid = Grid.from_spacing((12, 20, 24), spacing_mm=spacing_mm, origin_mm=(0, 0, 0))
+    notices = (Notice(code, "strange"),) if code else ()
+    volume = Volume(np.zeros(grid.shape, dtype=np.float32), grid, warnings=notices)
+    monkeypatch.setattr("pipelines.chosen_series.read_volume", lambda *_, **__: volume)
+    with pytest.raises(InputError) as caught:
+        predict("ct")
+    assert caught.value.code == "input.not_mm"
+    assert "the volume would be" in caught.value.message
+
+
 def test_a_series_without_lungs_loses_to_one_with_them(spine, info):
     spine.infos = [info("abdomen", mm=1.0), info("chest")]
     spine.lung_ml["abdomen"] = None
