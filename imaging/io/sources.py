@@ -68,6 +68,8 @@ def open_source(path: str | Path, *, limits: Limits | None = None) -> Source:
         InputError: ``input.missing``, ``input.empty``, ``input.unreadable``, ``input.too_large`` and ``archive.*``.
     """
     limits = Limits() if limits is None else limits
+    if path == "":  # pathlib would take it for the current folder
+        raise InputError("input.missing", "the path is empty")
     path = Path(path)
     try:
         mode = path.stat().st_mode

@@ -42,6 +42,16 @@ def make_app() -> App:
     return app
 
 
+def _refuse_empty_words(tokens: Sequence[str]) -> None:
+    """An unset variable of a script must not become the current folder, which is what an empty path means."""
+    for before, word in zip(["", *tokens], tokens, strict=False):
+        if (not word and before != "--prompt") or (word.startswith("--") and word.endswith("=")):
+            from imaging.errors import UsageError
+
+            name = word.rstrip("=") or (before if before.startswith("-") else "a path")
+            raise UsageError("usage.option", f"{name} is empty; perhaps a variable of a script is not set")
+
+
 def run(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; only a bug with ``--debug`` shows a traceback."""
     options = tokens[: tokens.index("--")] if "--" in tokens else tokens
@@ -49,6 +59,7 @@ def run(tokens: Sequence[str]) -> int:
     if not debug:
         silence_libraries()
     try:
+        _refuse_empty_words(options)
         return int(make_app()(list(tokens)) or 0)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(Exit.USAGE)

@@ -80,6 +80,12 @@ def test_missing_path(tmp_path: Path) -> None:
     assert refusal(tmp_path / ("x" * 5000)) == "input.unreadable"
 
 
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    with pytest.raises(InputError) as caught:
+        open_source("")
+    assert caught.value.code == "input.missing"
+
+
 def test_empty_inputs(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "folder" / "sub").mkdir(parents=True)

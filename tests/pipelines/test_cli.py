@@ -179,6 +179,33 @@ def test_a_bug_is_one_line_and_a_log(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_too_little_memory_is_no_bug(spine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def short(path: Path) -> list:
+        raise MemoryError
+
+    monkeypatch.setattr("pipelines.chosen_series.list_series", short)
+    assert run(["predict", "ct", "-o", "never", "--json"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["code"] == "batch.memory"
+    assert "bug" not in said.err
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["predict", "", "-o", "never"],
+        ["predict", "ct", "-o", ""],
+        ["predict", "ct", "--output="],
+        ["inspect", ""],
+        ["batch", "", "-o", "never"],
+    ],
+)
+def test_an_unset_variable_is_not_the_current_folder(spine, tokens: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run(tokens) == 2
+    assert "is empty; perhaps a variable" in capsys.readouterr().err
+    assert spine.read == []
+
+
 def test_a_bug_without_a_place_for_a_log(spine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pipelines.cli.speak.os.open", lambda *_: (_ for _ in ()).throw(OSError()))
     monkeypatch.setattr("pipelines.chosen_series.list_series", lambda path: 1 / 0)
