@@ -8,8 +8,10 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from imaging.errors import ImagingError
+from pipelines.viewer.triton_guard import keep_triton_away
 
-OnProgress = Callable[[int, int], None]
+#: Takes what the job says of its progress; raises where the job is cancelled.
+OnProgress = Callable[..., None]
 
 
 class Cancelled(Exception):
@@ -19,14 +21,16 @@ class Cancelled(Exception):
 class _Steps(QObject):
     """Carries progress from the worker's thread to the window's."""
 
-    at = Signal(int, int)
+    at = Signal(object)
 
 
 class Work:
-    """Runs one job at a time.
+    """Runs one job at a time; every job of the viewer that takes longer than a moment runs here.
+
+    Any job may be the first to load the network, so Triton is kept away before each.
 
     Args:
-        progress: called with (steps done, steps).
+        progress: called with what the job handed to its `OnProgress`, as (steps done, steps).
         finished: called with what the job returned, or None where it was cancelled or refused.
         failed: called with a sentence: a refusal in its own words, or what broke.
     """
@@ -37,7 +41,7 @@ class Work:
         self._outcome: Any = None
         self._refusal = ""
         self._steps = _Steps()
-        self._steps.at.connect(progress)
+        self._steps.at.connect(lambda step: progress(*step))
 
     @property
     def running(self) -> bool:
@@ -48,10 +52,12 @@ class Work:
         """Run a job; it is handed a function that takes its progress and raises where it is cancelled."""
         from napari.qt.threading import create_worker
 
-        def on_progress(done: int, total: int) -> None:
+        keep_triton_away()
+
+        def on_progress(*step: Any) -> None:
             if worker.abort_requested:
                 raise Cancelled
-            self._steps.at.emit(done, total)
+            self._steps.at.emit(step)
 
         def run() -> None:
             try:

@@ -115,7 +115,7 @@ def test_find_nodules_is_the_button(desk, app, qtbot):
     asked = []
     desk.panel.finder.job = lambda volume, prompt, on_stage: asked.append(volume)
     run(app, "find_nodules")
-    qtbot.waitUntil(lambda: desk.panel.finder.worker is None, timeout=5000)
+    qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=5000)
     assert asked == [desk.session.volume]
 
 

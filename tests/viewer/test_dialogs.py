@@ -320,7 +320,7 @@ def test_a_refusal_of_the_real_pipeline_is_told_in_its_words(desk, volume, qtbot
     air = np.full(volume.grid.shape, -1000.0, np.float32)
     desk.panel.adopt(Session(replace(volume, array=air)))
     desk.panel.finder.button.click()
-    qtbot.waitUntil(lambda: desk.panel.finder.worker is None, timeout=300_000)
+    qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=300_000)
     assert "lungs." in desk.panel.message.text()
 
 
@@ -329,7 +329,7 @@ def test_the_real_network_runs_beside_the_drawing(desk, qtbot):
     """It used to end the process where Mesa draws and triton is installed; see `triton_guard`."""
     desk.session.set_result(replace(desk.session.report, findings=()), {}, folder=desk.session.folder)
     desk.panel.finder.button.click()
-    qtbot.waitUntil(lambda: desk.panel.finder.worker is None, timeout=500_000)
+    qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=500_000)
     assert desk.panel.message.text() == ""
     assert desk.session.report.provenance.weights_sha256 != "0" * 64
     assert "grad_cam" in desk.session.maps

@@ -332,7 +332,7 @@ def test_cancel_stops_the_job(desk, qtbot):
     qtbot.waitUntil(lambda: desk.panel.finder.bar.value() > 0, timeout=5000)
     assert desk.panel.finder.button.text() == "Cancel"
     desk.panel.finder.button.click()
-    qtbot.waitUntil(lambda: desk.panel.finder.worker is None, timeout=5000)
+    qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=5000)
     assert ended
     assert desk.panel.message.text() == ""
 
@@ -345,7 +345,7 @@ def test_missing_weights_are_said_in_the_models_own_words(desk, qtbot):
 
     desk.panel.finder.job = job
     desk.panel.finder.button.click()
-    qtbot.waitUntil(lambda: desk.panel.finder.worker is None, timeout=5000)
+    qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=5000)
     assert desk.panel.message.text() == str(refusal)
 
 
