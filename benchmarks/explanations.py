@@ -26,7 +26,6 @@ from benchmarks.lidc_data import FROZEN
 from benchmarks.results_table import Made, markdown_table, replace_section, section
 from benchmarks.scorers import Point, Window
 from benchmarks.windows import Pointed, WindowSet
-from imaging.explanation.cams import METHODS, CamSettings, all_cams, peak_offsets_mm, plain_cams, token_means
 from imaging.explanation.faithfulness import (
     LARGEST_CORRELATION,
     LARGEST_P,
@@ -36,7 +35,7 @@ from imaging.explanation.faithfulness import (
     rank_correlations,
 )
 from imaging.explanation.perturbation import occlusion_map
-from imaging.explanation.windows import FINE
+from imaging.models.cams import FINE, METHODS, CamSettings, all_cams, peak_offsets_mm, plain_cams, token_means
 from imaging.models.scoring import window_inputs
 from imaging.models.weights import LoadedModel, load_model
 

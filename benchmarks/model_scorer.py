@@ -11,7 +11,9 @@ import numpy as np
 from benchmarks.lidc_data import Stack
 from benchmarks.scorers import Point, StackMark, Window, WindowPoints
 from imaging.geometry import Grid, Volume
-from imaging.localization.find import find_findings
+from imaging.localization.find import PEAKS_A_FINDING, find_findings
+from imaging.localization.peaks import find_peaks
+from imaging.localization.places import Place, centred, outline_peaks
 from imaging.localization.refinement import refine_mirrored
 
 if TYPE_CHECKING:
@@ -21,13 +23,22 @@ if TYPE_CHECKING:
     from imaging.models.weights import LoadedModel
 
 #: Windows that go through the network together.
-BATCH = 64
-#: Lesions that get a second look in one window.
-CANDIDATES_A_WINDOW = 1
+BATCH = 32
+#: Lesions that are outlined in one window; one of them is what its logit speaks of.
+LESIONS_A_WINDOW = 4
 #: Findings asked for in one stack or scan: enough for eight false marks; each is outlined, which takes its time.
 FINDINGS_A_STACK, FINDINGS_A_SCAN = 14, 40
 #: A volume larger than this is a scan, in voxels.
 LARGEST_STACK = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the network saw of a window: mean logit over the mirrors, plain token logits, mirrored activation map."""
+
+    logit: float
+    tokens: np.ndarray[Any, Any]
+    cam: np.ndarray[Any, Any]
 
 
 @dataclass(eq=False)
@@ -36,7 +47,7 @@ class ModelScorer:
 
     Args:
         model: as loaded.
-        grad_cam: whether windows also get the peak of a Grad-CAM map.
+        grad_cam: whether windows also get the peak of their Grad-CAM map.
     """
 
     model: LoadedModel
@@ -45,7 +56,7 @@ class ModelScorer:
     wants_detail: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
-        self._kept: dict[int, tuple[Window, torch.Tensor]] = {}
+        self._kept: dict[int, tuple[Window, _Seen]] = {}
 
     @classmethod
     def load(cls, weights: str | None, *, grad_cam: bool = False) -> ModelScorer:
@@ -74,73 +85,64 @@ class ModelScorer:
 
         return window_inputs(self.model, window.stack.volume, [window.centre_mm])
 
-    def token_logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Token logits of windows under each mirror: (n, slices, h, w) to (mirrors, n, th, tw)."""
-        import torch
-
-        from imaging.models.second_look import mirrored_logits
-
-        return torch.cat([mirrored_logits(self.model.net, part) for part in inputs.split(BATCH)], dim=1)
-
-    def _tokens(self, windows: Sequence[Window]) -> torch.Tensor:
-        """Token logits of windows, (mirrors, n, th, tw); each window through the network once."""
-        import torch
-
+    def _seen(self, windows: Sequence[Window]) -> list[_Seen]:
+        """What the network saw of windows; each goes through it once."""
         new = [window for window in windows if id(window) not in self._kept]
-        if new:
-            tokens = self.token_logits(torch.cat([self.window_input(window) for window in new]))
-            self._kept.update((id(w), (w, each)) for w, each in zip(new, tokens.unbind(dim=1), strict=True))
-        return torch.stack([self._kept[id(window)][1] for window in windows], dim=1)
+        for start in range(0, len(new), BATCH):
+            part = new[start : start + BATCH]
+            self._kept.update((id(w), (w, each)) for w, each in zip(part, self._look(part), strict=True))
+        return [self._kept[id(window)][1] for window in windows]
+
+    def _look(self, windows: Sequence[Window]) -> list[_Seen]:
+        import torch
+
+        from imaging.models.cams import CamSettings, mirrored_cams
+
+        inputs = torch.cat([self.window_input(window) for window in windows])
+        cams, logits = mirrored_cams(self.model.net, inputs, settings=CamSettings.of_model(self.model))
+        with torch.inference_mode():
+            tokens = self.model.net.token_logits(inputs).numpy()
+        return [_Seen(float(logit), *each) for logit, *each in zip(logits, tokens, cams, strict=True)]
 
     def window_logits(self, windows: Sequence[Window]) -> np.ndarray[Any, Any]:
         """The pooled logit of each window, the mean over its mirrors, (n,)."""
-        mirrored = self._tokens(windows).double().numpy()
-        return np.mean([pooled(tokens) for tokens in mirrored], axis=0)
+        return np.array([seen.logit for seen in self._seen(windows)], dtype=np.float64)
 
     def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
-        """The centre of each window's first finding; its strongest token and, if asked for, Grad-CAM beside it."""
-        from imaging.models.second_look import laid_over
+        """The centre of the lesion that each window's logit speaks of, and plainer points beside it."""
+        return [self._placed(window, seen) for window, seen in zip(windows, self._seen(windows), strict=True)]
 
-        peaks = self._grad_cam_peaks(windows) if self.grad_cam else [{}] * len(windows)
-        tokens = self._tokens(windows)
-        evidence = laid_over(self.model.net.vision.config, tokens)
-        return [
-            self._placed(window, *each)
-            for window, *each in zip(windows, tokens[0].numpy(), evidence, peaks, strict=True)
-        ]
+    def _placed(self, window: Window, seen: _Seen) -> WindowPoints:
+        from imaging.models.cams import FINE, peak_offsets_mm
+        from imaging.models.second_look import log_evidence, window_evidence
 
-    def _placed(
-        self, window: Window, tokens: np.ndarray[Any, Any], evidence: np.ndarray[Any, Any], others: Mapping[str, Point]
-    ) -> WindowPoints:
-        from imaging.models.second_look import window_evidence
+        grid = window_map(window.centre_mm, seen.tokens, self.token_mm).grid
+        token_mm = _point(grid.to_mm((0, *np.unravel_index(int(seen.tokens.argmax()), seen.tokens.shape))))
+        evidence = window_evidence(self.model.net.vision.config, window.centre_mm, log_evidence(seen.cam[None])[0])
+        middle = refine_mirrored(window.stack.volume, window.stack.lungs, evidence)
+        others = {"token centre": token_mm, "evidence": middle}
+        if self.grad_cam:
+            ((x, y),) = peak_offsets_mm(seen.cam[None], part_mm=self.token_mm / FINE)
+            others["Grad-CAM peak"] = _point(np.add(window.centre_mm, (x, y, 0.0)))
+        return WindowPoints(point_mm=self._lesion(window.stack, evidence) or middle, others=others)
 
-        grid = window_map(window.centre_mm, tokens, self.token_mm).grid
-        token_mm = _point(grid.to_mm((0, *np.unravel_index(int(tokens.argmax()), tokens.shape))))
-        token_map = window_evidence(self.model.net.vision.config, window.centre_mm, evidence)
-        densest = refine_mirrored(window.stack.volume, window.stack.lungs, token_map)
-        found = self._findings(
-            window.stack.volume, window.stack.lungs, token_map, most=1, candidates=CANDIDATES_A_WINDOW
-        )
-        return WindowPoints(
-            point_mm=found[0].point_mm if found else densest,
-            others={"token centre": token_mm, "densest point": densest, **others},
-        )
+    def _lesion(self, stack: Stack, evidence: TokenMap) -> Point | None:
+        """Centre of the lesion with the strongest evidence in it, by the steps of `find_findings`; None without one.
 
-    def _grad_cam_peaks(self, windows: Sequence[Window]) -> list[Mapping[str, Point]]:
-        """The highest place of the mirrored Grad-CAM of each window."""
-        import torch
+        In a whole scan the logits of second looks rank lesions; one window has one logit, and its evidence ranks them.
+        """
+        from imaging.models.second_look import look_at_places
 
-        from imaging.explanation.cams import CamSettings, mirrored_cams, peak_offsets_mm
-        from imaging.explanation.windows import FINE
-
-        inputs = torch.cat([self.window_input(window) for window in windows])
-        settings = CamSettings.of_model(self.model)
-        cams = [mirrored_cams(self.model.net, part, settings=settings)[0] for part in inputs.split(BATCH)]
-        offsets = peak_offsets_mm(np.concatenate(cams), part_mm=self.token_mm / FINE)
-        return [
-            {"Grad-CAM peak": (w.centre_mm[0] + float(x), w.centre_mm[1] + float(y), w.centre_mm[2])}
-            for w, (x, y) in zip(windows, offsets, strict=True)
-        ]
+        volume, lungs = stack.volume, stack.lungs
+        peaks = find_peaks(evidence, limit=PEAKS_A_FINDING * LESIONS_A_WINDOW)
+        above = LESIONS_A_WINDOW + LESIONS_A_WINDOW // 2
+        places = outline_peaks(volume, lungs, evidence, peaks, above=above, most=LESIONS_A_WINDOW)
+        if not places:
+            return None
+        place = max(places, key=lambda place: evidence_inside(place, evidence))
+        diameter = None if place.measured is None else place.measured.diameter_mm
+        (look,) = look_at_places(self.model, volume, [place.looked_at_mm], [diameter])
+        return centred(volume, lungs, place, look).centre_mm
 
     @property
     def token_mm(self) -> float:
@@ -162,9 +164,14 @@ class ModelScorer:
         return [StackMark(finding.centre_mm, finding.logit) for finding in found.findings]
 
 
-def pooled(token_logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Log-sum-exp over the tokens of each window: (n, th, tw) to (n,)."""
-    return np.logaddexp.reduce(token_logits.reshape(len(token_logits), -1), axis=1)
+def evidence_inside(place: Place, evidence: TokenMap) -> float:
+    """The strongest evidence in a window's plane over a lesion, seen along the body; at its centre if not outlined."""
+    points = [place.centre_mm]
+    if place.lesion is not None:
+        points += list(place.lesion.patch.grid.to_mm(np.argwhere(place.lesion.mask)))
+    index = np.rint(evidence.grid.to_index(np.array(points))[:, 1:]).astype(int)
+    inside = index[((index >= 0) & (index < evidence.logits.shape[1:])).all(axis=1)]
+    return float(evidence.logits[0][tuple(inside.T)].max(initial=-np.inf))
 
 
 def window_map(centre_mm: Point, tokens: np.ndarray[Any, Any], token_mm: float) -> TokenMap:

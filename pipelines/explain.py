@@ -17,7 +17,7 @@ from pipelines.progress import OnStage, part_of
 from pipelines.result_folder import check_result_folder, result_files, result_folder
 
 if TYPE_CHECKING:
-    from imaging.explanation.cams import CamSettings
+    from imaging.models.cams import CamSettings
     from imaging.explanation.gradcam import Extent
     from imaging.models.weights import LoadedModel
     from imaging.outputs.case import CaseResult
@@ -46,7 +46,7 @@ def explain(
         path: as for `pipelines.predict.predict`.
         prompt: free text for the similarity map; suspicion of a nodule by default.
         layer: the transformer block whose output Grad-CAM weighs, from 0; by default the model card's.
-        method: a key of `imaging.explanation.cams.METHODS`; by default the model card's.
+        method: a key of `imaging.models.cams.METHODS`; by default the model card's.
         whole_lungs: Grad-CAM of windows all over the lungs (minutes) instead of around the findings.
         series, study, weights, device, on_stage: as for `predict`.
         options: the others of `pipelines.analysis_options.AnalysisOptions`.
@@ -70,7 +70,7 @@ class _Question:
 
     @classmethod
     def asked(cls, how: AnalysisOptions, layer: int | None, method: str | None, whole_lungs: bool) -> _Question:
-        from imaging.explanation.cams import CamSettings
+        from imaging.models.cams import CamSettings
 
         model = load_on(how.device, how.weights)
         default = CamSettings.of_model(model)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from imaging.explanation.cams import BATCH, METHODS, CamSettings, mirrored_cams
 from imaging.explanation.windows import WindowStack, lung_stacks, paint, stack_around
 from imaging.findings import Finding
 from imaging.geometry import Volume
+from imaging.models.cams import BATCH, METHODS, CamSettings, mirrored_cams
 
 if TYPE_CHECKING:
     from imaging.models.weights import LoadedModel

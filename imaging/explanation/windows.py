@@ -12,6 +12,7 @@ from imaging.findings import Finding, Point
 from imaging.geometry import Grid, Volume
 from imaging.geometry.boxes import Box, crop_grid
 from imaging.geometry.resample import resample_array
+from imaging.models.cams import FINE
 
 if TYPE_CHECKING:
     from imaging.models.weights import LoadedModel
@@ -32,8 +33,6 @@ USUAL_DIAMETER_MM = 8.0
 WIDE_MM = 18.0
 #: Planes of whole-lung maps lie this far apart, mm.
 LUNG_STEP_MM = 4.0
-#: A token is divided into so many parts along each side: mirrored windows see places between tokens.
-FINE: Final = 4
 #: So many tokens from the border of a window inwards its map fades out.
 FADE_TOKENS: Final = 2
 
@@ -60,12 +59,6 @@ def part_shape(model: LoadedModel) -> tuple[int, float, float]:
     config: Any = model.net.vision.config
     part_mm = float(config.token_mm) / FINE
     return round(config.window_pixels * config.pixel_mm / part_mm), part_mm, float(config.slice_step_mm)
-
-
-def token_shift(net: Any) -> float:
-    """From a token's middle to the place it speaks of, in tokens, along rows and along columns."""
-    config: Any = net.vision.config
-    return float(config.token_shift_mm / config.token_mm)
 
 
 def stack_around(model: LoadedModel, volume: Volume, finding: Finding) -> WindowStack:

@@ -25,6 +25,8 @@ NEIGHBOURHOOD_MM = 2.5
 REACH_MM = 2.0
 #: The same where mirrored windows have placed the tokens better, mm.
 MIRRORED_REACH_MM = 1.0
+#: Evidence of mirrored windows counts from this part of its peak on.
+HALF = 0.5
 #: Sigma of the smoothing, mm: a nodule of 4 mm stands out, a vessel of 2 mm hardly.
 SMOOTH_MM = 1.2
 
@@ -37,10 +39,31 @@ def refine(volume: Volume, lungs: Lungs, token_map: TokenMap, peak_mm: Point, *,
 
 
 def refine_mirrored(volume: Volume, lungs: Lungs, evidence: TokenMap) -> Point:
-    """The place of densest tissue near the strongest place of mirrored windows laid over one another; LPS mm."""
-    strongest = np.unravel_index(int(np.nanargmax(evidence.logits)), evidence.logits.shape)
-    x, y, z = evidence.grid.to_mm(strongest)
-    return refine(volume, lungs, evidence, (float(x), float(y), float(z)), reach_mm=MIRRORED_REACH_MM)
+    """Where mirrored windows see a small lesion: in their plane midway between evidence and dense tissue; LPS mm.
+
+    The evidence alone is smooth and pulled by what lies around, the densest tissue alone is often a vessel's; their
+    errors are not the same. Both and their mean were measured on validation windows.
+    """
+    middle = evidence_middle(evidence)
+    patch = cut_patch(volume, lungs, middle, half_mm=MIRRORED_REACH_MM + 3 * SMOOTH_MM)
+    densest = densest_point(patch, middle, reach_mm=MIRRORED_REACH_MM)
+    return (middle[0] + densest[0]) / 2, (middle[1] + densest[1]) / 2, densest[2]
+
+
+def evidence_middle(evidence: TokenMap) -> Point:
+    """Centre of mass of the evidence around its peak, as far as it is connected and at least `HALF` as strong; LPS mm.
+
+    Args:
+        evidence: logarithms, see `imaging.models.second_look.Look`.
+    """
+    from scipy import ndimage
+
+    logs = np.where(np.isnan(evidence.logits), -np.inf, evidence.logits)
+    weights = np.exp(logs - logs.max())
+    parts, _ = ndimage.label(weights >= HALF)
+    around = parts == parts[np.unravel_index(int(weights.argmax()), weights.shape)]
+    x, y, z = evidence.grid.to_mm(np.array(ndimage.center_of_mass(weights * around)))
+    return float(x), float(y), float(z)
 
 
 def token_centre(token_map: TokenMap, peak_mm: Point) -> Point:

@@ -1,14 +1,13 @@
 """The second look: each place alone in a window of its own, mirrored, its neighbours filled with lung.
 
 A token sees its whole window, so a vessel beside a nodule would share the nodule's score; here the others are gone and
-only the tokens that can be the place's lesion count. The stem's strides pull the tokens about 1.6 mm to one side of
-what they speak of; in a mirrored window they pull to the other side. Laid over one another, the mirrors cancel the pull
-and sample the lesion more densely than one lattice of tokens could.
+only the tokens that can be the place's lesion count. Beside the logit comes the evidence for it: the class activation
+map of that very logit, which lies on the lesion where the tokens' own logits do not (`imaging.models.cams`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +16,17 @@ import torch
 
 from imaging.findings import Point
 from imaging.geometry import Grid, Volume
+from imaging.models.cams import BATCH, CamSettings, mirrored_cams
 from imaging.models.intensity import normalize_hu
-from imaging.models.network import NoduleNet, pool_tokens
+from imaging.models.network import pool_tokens
 from imaging.models.sampling import sample_windows, window_offsets
-from imaging.models.scoring import BATCH, TokenMap
+from imaging.models.scoring import TokenMap
 from imaging.models.vision import TOKEN_PIXELS, VisionConfig
 from imaging.models.weights import LoadedModel
 
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
-#: The axes of a batch of windows (n, slices, rows, columns) that each mirror turns round.
-MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 #: Tokens count for a place within this distance, or this far outside its lesion, mm.
 PLACE_MM, BEYOND_MM = 10.0, 4.0
 #: A ball of another place's lesion is filled: its radius is so many of the lesion's and so much more, mm.
@@ -39,6 +37,8 @@ OWN_MM = 1.5
 WINDOW_REACH_MM = 25.0
 #: What counts as aerated lung in a window, and what stands for it where there is none, HU.
 AIRY_HU, LUNG_HU = -700.0, -850.0
+#: Evidence is at least this part of the strongest, so that it has a logarithm.
+FLOOR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,8 @@ class Look:
 
     Args:
         logit: mean over the mirrors of the pooled tokens that can be its lesion.
-        evidence: token logits around it, the mean over the mirrors, on a lattice of pixels in the window's plane; NaN
-            where a token cannot be its lesion.
+        evidence: logarithm of the activation map of that logit, the mean over the mirrors, on a lattice of pixels in
+            the window's plane; NaN too far away to be its lesion.
     """
 
     logit: float
@@ -72,14 +72,13 @@ def look_at_places(
         for number, window in enumerate(hu.numpy(), part.start):
             fill_others(config, window, number, centres_mm, diameters_mm)
         reach_mm = [max(PLACE_MM, (d or 0.0) / 2 + BEYOND_MM) for d in diameters_mm[part]]
-        mirrored = mirrored_logits(model.net, normalize_hu(hu))
-        far = ~_within(_token_places(config), reach_mm)
-        pooled = pool_tokens(mirrored.flatten(0, 1).masked_fill(far.repeat(len(MIRRORS), 1, 1), -torch.inf))
-        logits = pooled.reshape(len(MIRRORS), -1).mean(dim=0).tolist()
-        evidence = laid_over(config, mirrored)
+        x = normalize_hu(hu).to(next(model.net.parameters()).device)
+        pool = _near_only(~_within(_token_places(config), reach_mm).to(x.device))
+        cams, logits = mirrored_cams(model.net, x, settings=CamSettings.of_model(model), pool=pool)
+        evidence = log_evidence(cams)
         evidence[~_within(_pixel_places(config), reach_mm).numpy()] = np.nan
         looks += [
-            Look(logit, window_evidence(config, centre, each))
+            Look(float(logit), window_evidence(config, centre, each))
             for logit, centre, each in zip(logits, centres_mm[part], evidence, strict=True)
         ]
     return looks
@@ -90,36 +89,16 @@ def _parts(count: int) -> Iterator[slice]:
         yield slice(start, min(start + BATCH, count))
 
 
-@torch.inference_mode()
-def mirrored_logits(net: NoduleNet, x: torch.Tensor) -> torch.Tensor:
-    """Token logits of windows (n, slices, h, w) under each of `MIRRORS`, turned back: (mirrors, n, th, tw), CPU."""
-    x = x.to(next(net.parameters()).device)
-    turned = [net.token_logits(x.flip(axes)).flip([a - 1 for a in axes]) for axes in MIRRORS]
-    return torch.stack(turned).float().cpu()
+def _near_only(far: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Pools tokens (n, th, tw) without those that lie too far from the middle; the same in every mirror."""
+    return lambda logits: pool_tokens(logits.masked_fill(far, -torch.inf))
 
 
-def laid_over(config: VisionConfig, mirrored: torch.Tensor) -> Floats32:
-    """Mean over the mirrors on the lattice of pixels, each token at the place it speaks of.
-
-    Args:
-        config: of the tower.
-        mirrored: (mirrors, n, th, tw), as from `mirrored_logits`.
-
-    Returns:
-        (n, pixels, pixels), linear between tokens; beyond the outermost token its value goes on.
-    """
-    along = [_between_tokens(config, sign) for sign in (1, -1)]
-    values = mirrored.numpy().astype(np.float64)
-    total = np.zeros((values.shape[1], along[0].shape[0], along[0].shape[0]))
-    for axes, logits in zip(MIRRORS, values, strict=True):
-        total += along[2 in axes] @ logits @ along[3 in axes].T
-    return (total / len(MIRRORS)).astype(np.float32)
-
-
-def _between_tokens(config: VisionConfig, sign: int) -> Floats:
-    """(pixels, tokens): how much each token counts at each pixel along one side; `sign` is -1 in a mirrored window."""
-    tokens = _token_places(config) + sign * config.token_shift_mm
-    return np.stack([np.interp(_pixel_places(config), tokens, unit) for unit in np.eye(len(tokens))], axis=1)
+def log_evidence(cams: Floats32) -> Floats32:
+    """Logarithms of activation maps (n, rows, columns), each bounded below by `FLOOR` of its highest value."""
+    highest = cams.max(axis=(1, 2), keepdims=True)
+    logs: Floats32 = np.log(np.maximum(cams, FLOOR * np.where(highest > 0, highest, 1.0)))
+    return logs
 
 
 def _token_places(config: VisionConfig) -> Floats:

@@ -52,7 +52,7 @@ class Voice:
     """Show the traceback of a bug, and the libraries' warnings."""
 
 
-#: The keys of `imaging.explanation.cams.METHODS`, here without importing torch.
+#: The keys of `imaging.models.cams.METHODS`, here without importing torch.
 CamMethod = Literal["grad-cam", "grad-cam++", "hires-cam", "layer-cam", "grad-cam-elementwise"]
 
 #: ``-o OUT``, required.

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from imaging.errors import UsageError
-from imaging.explanation import cams
-from imaging.explanation.cams import (
+from imaging.models import cams
+from imaging.models.cams import (
+    FINE,
     METHODS,
     CamSettings,
     all_cams,
@@ -17,7 +18,6 @@ from imaging.explanation.cams import (
     token_means,
     window_cams,
 )
-from imaging.explanation.windows import FINE
 
 
 def slow_map(output, gradient, method):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from imaging.errors import UsageError
-from imaging.explanation.cams import CamSettings
 from imaging.explanation.gradcam import describe_grad_cam, grad_cam_map
 from imaging.explanation.similarity import similarity_map
-from imaging.explanation.windows import FINE, lung_stacks, paint, stack_around
+from imaging.explanation.windows import lung_stacks, paint, stack_around
 from imaging.findings import Finding
 from imaging.geometry import Grid, Volume
+from imaging.models.cams import FINE, MEASURED, CamSettings
 from imaging.preprocessing.lungs import Lungs
 
 CENTRE = (4.2, -7.7, 33.1)
@@ -103,7 +103,7 @@ def test_the_card_chooses_the_block(model):
     model.card = {"explanation": {"layer": 0, "method": "hires-cam"}}
     assert CamSettings.of_model(model) == CamSettings(0, "hires-cam")
     model.card = {}
-    assert CamSettings.of_model(model) == CamSettings()
+    assert CamSettings.of_model(model) == MEASURED
 
 
 @pytest.mark.parametrize("kind", [{}, {"flip": True}, {"shear": 0.8}])

@@ -11,6 +11,7 @@ from imaging.geometry import Grid
 from imaging.localization import find_findings, tracking_uid
 from imaging.localization.peaks import find_peaks
 from imaging.localization.places import centred, outline_peaks
+from imaging.localization.refinement import evidence_middle, refine_mirrored
 from imaging.models.scoring import TokenMap
 from imaging.models.second_look import Look
 
@@ -23,7 +24,7 @@ def find_few(*scan, **options):
 
 
 def look(logit, seen_at):
-    """A second look whose tokens speak of one place, on the lattice that mirrored windows are laid over."""
+    """A second look whose evidence speaks of one place, on the lattice that mirrored windows are laid over."""
     values = -3 * np.hypot(*np.mgrid[-10:11, -10:11] * 0.7).astype(np.float32)
     first = np.subtract(seen_at, (7.0, 7.0, 0.0))
     grid = Grid.from_spacing((1, 21, 21), spacing_mm=(2.0, 0.7, 0.7), origin_mm=tuple(first))
@@ -270,3 +271,30 @@ def test_the_outline_of_a_large_lesion_is_believed(tools):
     place = outlined(tools, scan, CENTRE, 14)
     rim = tuple(np.add(CENTRE, (6.0, 0.0, 0.0)))
     assert centred(*scan, place, look(0.5, rim)).centre_mm == place.centre_mm == place.looked_at_mm
+
+
+def evidence_of(*blobs):
+    """Logarithms of evidence: bells of (height, x, y, sigma) in mm around `CENTRE`, on the lattice of a window."""
+    along = (np.arange(48) - 23.5) * 0.7
+    y, x = np.meshgrid(along, along, indexing="ij")
+    bells = sum(h * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * s**2)) for h, u, v, s in blobs)
+    first = np.add(CENTRE, (along[0], along[0], 0.0))
+    grid = Grid.from_spacing((1, 48, 48), spacing_mm=(2.0, 0.7, 0.7), origin_mm=tuple(first))
+    return TokenMap(grid, np.log(np.maximum(bells, 1e-4)).astype(np.float32)[None])
+
+
+def test_the_middle_of_evidence_is_that_of_its_strongest_part():
+    alone = evidence_middle(evidence_of((2.0, 1.3, -2.2, 2.0)))
+    assert alone == pytest.approx(np.add(CENTRE, (1.3, -2.2, 0.0)), abs=0.05)
+    beside = evidence_middle(evidence_of((2.0, 1.3, -2.2, 2.0), (1.6, -9.0, 8.0, 2.0)))
+    assert beside == pytest.approx(alone, abs=0.05), "another part that is not connected does not count"
+    hidden = evidence_of((2.0, 1.3, -2.2, 2.0), (1.6, -9.0, 8.0, 2.0))
+    hidden.logits[0, :, 20:] = np.nan
+    assert evidence_middle(hidden) == pytest.approx(np.add(CENTRE, (-9.0, 8.0, 0.0)), abs=0.05)
+
+
+def test_a_small_lesion_lies_midway_between_evidence_and_dense_tissue(tools):
+    """The evidence is 0.8 mm aside, the ball's densest place is its middle: half of that is left, along x only."""
+    scan = tools.Phantom(tools.grid_of((1.25, 0.7, 0.7), size_mm=40)).ball(CENTRE, 5).scan(noise_hu=0)
+    point = refine_mirrored(*scan, evidence_of((1.0, 0.8, 0.0, 2.0)))
+    assert np.subtract(point, CENTRE) == pytest.approx((0.4, 0.0, 0.0), abs=0.15)

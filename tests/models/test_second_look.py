@@ -7,19 +7,20 @@ import pytest
 import torch
 
 from imaging.geometry import Grid, Volume
-from imaging.localization.refinement import token_centre
-from imaging.models.sampling import window_offsets
+from imaging.localization.refinement import evidence_middle
+from imaging.models.cams import MIRRORS, CamSettings, mirrored_cams
+from imaging.models.intensity import normalize_hu
+from imaging.models.sampling import sample_windows, window_offsets
 from imaging.models.second_look import (
     FILL_MM,
     FILL_PART,
+    FLOOR,
     LUNG_HU,
-    MIRRORS,
     OWN_MM,
     PLACE_MM,
     fill_others,
-    laid_over,
+    log_evidence,
     look_at_places,
-    window_evidence,
 )
 from imaging.models.weights import load_model
 
@@ -89,27 +90,36 @@ def test_without_lung_in_the_window_a_usual_value_is_filled_in(model):
 # --- where the tokens point ------------------------------------------------------------------------------------------
 
 
-def mirrored_tokens(config, place_mm, *, pull_mm):
-    """Tokens of a perfect net that is pulled `pull_mm` aside in its own view: (mirrors, 1, th, tw), turned back."""
+def test_the_evidence_is_the_map_of_the_logit_that_counts(model, grids):
+    """Tokens too far away to be the lesion neither raise the logit nor draw the evidence."""
+    grid = grids["axial"]
+    volume = Volume(np.random.default_rng(7).normal(-600, 250, grid.shape).astype(np.float32), grid)
+    centre, config = (1.0, 2.0, 3.0), model.net.vision.config
+    (look,) = look_at_places(model, volume, [centre], [None])
+    x = normalize_hu(sample_windows(config, volume, [centre]))
     side = config.window_pixels // 4
     along = (np.arange(side) - (side - 1) / 2) * config.token_mm
-    tokens = []
-    for axes in MIRRORS:
-        y, x = (place_mm[1] + pull_mm * (-1 if 2 in axes else 1), place_mm[0] + pull_mm * (-1 if 3 in axes else 1))
-        tokens.append(6 - 1.2 * np.hypot(along[:, None] - y, along - x))
-    return torch.tensor(np.stack(tokens)[:, None], dtype=torch.float32)
+    far = torch.from_numpy(np.hypot(along[:, None], along) > PLACE_MM)[None]
+    logits = [
+        torch.logsumexp(model.net.token_logits(x.flip(axes)).masked_fill(far, -torch.inf).flatten(), 0).item()
+        for axes in MIRRORS
+    ]
+    assert look.logit == pytest.approx(np.mean(logits), abs=1e-4)
+    cams, _ = mirrored_cams(
+        model.net,
+        x,
+        settings=CamSettings.of_model(model),
+        pool=lambda tokens: torch.logsumexp(tokens.masked_fill(far, -torch.inf).flatten(1), 1),
+    )
+    near = np.isfinite(look.evidence.logits[0])
+    assert look.evidence.logits[0][near] == pytest.approx(log_evidence(cams)[0][near], abs=1e-4)
 
 
-@pytest.mark.parametrize("place_mm", [(0.0, 0.0), (1.3, -0.9), (-3.1, 2.2)])
-@pytest.mark.parametrize("pull", [0.0, 0.5, 1.0, 1.5])
-def test_mirrors_cancel_the_pull_of_the_stem(model, place_mm, pull):
-    """Whatever part of the pull `TOKEN_SHIFT` knows, the mean over mirrors has no bias."""
-    config = model.net.vision.config
-    values = laid_over(config, mirrored_tokens(config, place_mm, pull_mm=-pull * config.token_shift_mm))
-    evidence = window_evidence(config, (10.0, 20.0, 30.0), values[0])
-    strongest = np.unravel_index(int(values[0].argmax()), values[0].shape)
-    x, y, z = token_centre(evidence, tuple(evidence.grid.to_mm((0, *strongest))))
-    assert (x - 10.0, y - 20.0, z) == pytest.approx((*place_mm, 30.0), abs=0.35)
+def test_evidence_has_a_logarithm_even_where_nothing_speaks_for_a_nodule():
+    logs = log_evidence(np.array([[[0.0, 2.0], [1e-9, 0.5]], [[0.0, 0.0], [0.0, 0.0]]], np.float32))
+    assert np.exp(logs[0]) == pytest.approx(np.array([[2 * FLOOR, 2.0], [2 * FLOOR, 0.5]]))
+    assert np.isfinite(logs[1]).all()
+    assert np.ptp(logs[1]) == 0
 
 
 def test_the_shipped_net_points_at_a_ball_from_wherever_it_is_asked():
@@ -123,10 +133,9 @@ def test_the_shipped_net_points_at_a_ball_from_wherever_it_is_asked():
     asked = [(2.2, -1.4, 0.5), (0.0, 0.0, 0.5), (5.0, 1.0, 0.5)]
     points = []
     for look in look_at_places(shipped, volume, asked, [6.0, 6.0, 6.0]):
-        strongest = np.unravel_index(int(np.nanargmax(look.evidence.logits)), look.evidence.logits.shape)
-        points.append(token_centre(look.evidence, tuple(look.evidence.grid.to_mm(strongest))))
+        points.append(evidence_middle(look.evidence))
     errors = np.linalg.norm(np.array(points)[:, :2] - ball[:2], axis=1)
-    assert errors.max() <= 1.4, "half a token"
+    assert errors.max() <= 1.0
 
 
 def test_evidence_ends_where_a_token_cannot_be_the_lesion(model, grids):

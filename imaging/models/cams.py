@@ -8,6 +8,9 @@ window and at its mirror images, in which tokens are shifted the other way: each
 and what is left of the shift cancels in the mean, whatever its size. The four lattices interleave, so the mean also has
 places between tokens.
 
+They serve two rooms: as the heat maps of an explanation, and to find the lesion that a logit speaks of. Tokens of the
+last block cannot do that: attention has mixed the window there, and a large nodule lights up the lung beside it.
+
 Source: R. R. Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74 (Grad-CAM); A. Chattopadhay et al., WACV 2018,
 doi:10.1109/WACV.2018.00097 (Grad-CAM++); P.-T. Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943 (LayerCAM);
 R. L. Draelos and L. Carin, arXiv:2011.08891 (HiResCAM).
@@ -26,8 +29,8 @@ import numpy.typing as npt
 import torch
 
 from imaging.errors import UsageError
-from imaging.explanation.windows import FINE, token_shift
-from imaging.models.second_look import MIRRORS
+from imaging.models.network import pool_tokens
+from imaging.models.vision import TOKEN_PIXELS
 
 if TYPE_CHECKING:
     from imaging.models.weights import LoadedModel
@@ -35,8 +38,15 @@ if TYPE_CHECKING:
 Floats32 = npt.NDArray[np.float32]
 Tensor = torch.Tensor
 
+#: Token logits (n, th, tw) to window logits (n,).
+Pool = Callable[[Tensor], Tensor]
+
+#: The axes of a batch of windows (n, slices, rows, columns) that each mirror turns round.
+MIRRORS: Final[tuple[tuple[int, ...], ...]] = ((), (2,), (3,), (2, 3))
 #: Windows through the network at a time; bounds memory.
 BATCH: Final = 32
+#: A token is divided into so many parts along each side: mirrored windows see places between tokens. One is a pixel.
+FINE: Final = TOKEN_PIXELS
 #: Sigma of the blur of a mirrored map, in tokens: single tokens are noisier than the places between them.
 BLUR_TOKENS: Final = 0.65
 
@@ -108,16 +118,20 @@ class CamSettings:
 
     @classmethod
     def of_model(cls, model: LoadedModel) -> CamSettings:
-        """What the model card recommends after measuring (its key ``explanation``), or the last block."""
+        """What the model card recommends after measuring (its key ``explanation``), or `MEASURED`."""
         card: dict[str, Any] = dict(model.card.get("explanation") or {})
-        return cls(block=int(card.get("layer", -1)), method=card.get("method", "grad-cam"))
+        return cls(block=int(card.get("layer", MEASURED.block)), method=card.get("method", MEASURED.method))
+
+
+#: What was best for the shipped weights (docs/results.md); a card that says nothing of it gets the same.
+MEASURED: Final = CamSettings(block=0, method="grad-cam-elementwise")
 
 
 def window_cams(net: Any, x: Tensor, *, settings: CamSettings | None = None) -> tuple[Floats32, Floats32]:
     """Unscaled maps (n, th, tw), >= 0, and logits (n,) of a batch of windows, a value a token.
 
     Args:
-        net: with ``vision.blocks`` and ``window_logit``, in evaluation mode.
+        net: with ``vision.blocks`` and ``token_logits``, in evaluation mode.
         x: (n, slices, height, width), normalised.
         settings: block and method.
 
@@ -128,15 +142,18 @@ def window_cams(net: Any, x: Tensor, *, settings: CamSettings | None = None) -> 
     return maps[0], logits
 
 
-def mirrored_cams(net: Any, x: Tensor, *, settings: CamSettings | None = None) -> tuple[Floats32, Floats32]:
+def mirrored_cams(
+    net: Any, x: Tensor, *, settings: CamSettings | None = None, pool: Pool = pool_tokens
+) -> tuple[Floats32, Floats32]:
     """Unscaled maps (n, FINE * th, FINE * tw), >= 0, and mean logits (n,), over a batch of windows and their mirrors.
 
     A value stands for a `FINE`-th of a token's side and for the place where it lies: there is no shift left.
 
     Args:
         net, x, settings, Raises: as for `window_cams`, whose maps are laid over one another.
+        pool: makes the logit that is explained; the same for a window and its mirror images.
     """
-    maps, logits = _mirrored(net, x, (settings or CamSettings(),))
+    maps, logits = _mirrored(net, x, (settings or CamSettings(),), pool)
     return maps[0], logits
 
 
@@ -146,14 +163,16 @@ def all_cams(net: Any, x: Tensor, many: Sequence[CamSettings]) -> tuple[Floats32
     return np.concatenate([maps for maps, _ in parts], axis=1), np.concatenate([logits for _, logits in parts])
 
 
-def plain_cams(net: Any, x: Tensor, many: Sequence[CamSettings]) -> tuple[Floats32, Floats32]:
+def plain_cams(
+    net: Any, x: Tensor, many: Sequence[CamSettings], *, pool: Pool = pool_tokens
+) -> tuple[Floats32, Floats32]:
     """`window_cams` for several settings in one forward and one backward pass: (settings, n, th, tw), (n,)."""
     for settings in many:
         settings.check(net)
     numbers = sorted({settings.block % len(net.vision.blocks) for settings in many})
     # The blocks before the first of them need no gradient; from its output on, the hook turns gradients on.
     with torch.inference_mode(False), torch.no_grad(), _captured([net.vision.blocks[n] for n in numbers]) as caught:
-        logits = net.window_logit(x.clone())
+        logits = pool(net.token_logits(x.clone()))
         gradients = dict(zip(numbers, torch.autograd.grad(logits.sum(), caught), strict=True))
         outputs = dict(zip(numbers, (output.detach() for output in caught), strict=True))
     rows = round((caught[0].shape[1] * x.shape[-2] / x.shape[-1]) ** 0.5)
@@ -165,13 +184,19 @@ def plain_cams(net: Any, x: Tensor, many: Sequence[CamSettings]) -> tuple[Floats
     return np.stack(maps), logits.detach().float().cpu().numpy()
 
 
-def _mirrored(net: Any, x: Tensor, many: Sequence[CamSettings]) -> tuple[Floats32, Floats32]:
+def token_shift(net: Any) -> float:
+    """From a token's middle to the place it speaks of, in tokens, along rows and along columns."""
+    config: Any = net.vision.config
+    return float(config.token_shift_mm / config.token_mm)
+
+
+def _mirrored(net: Any, x: Tensor, many: Sequence[CamSettings], pool: Pool = pool_tokens) -> tuple[Floats32, Floats32]:
     """Maps (settings, n, FINE * th, FINE * tw), the mean over the mirrors, and mean logits (n,)."""
     shift = token_shift(net)
     maps: list[Floats32] = []
     logits: list[Floats32] = []
     for axes in MIRRORS:
-        here, logit = plain_cams(net, x.flip(axes), many)
+        here, logit = plain_cams(net, x.flip(axes), many, pool=pool)
         maps.append(np.flip(_laid_fine(here, shift), axis=axes))
         logits.append(logit)
     return np.mean(maps, axis=0, dtype=np.float32), np.mean(logits, axis=0, dtype=np.float32)
