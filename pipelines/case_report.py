@@ -10,6 +10,7 @@ import numpy as np
 
 from imaging.findings import OperatingPoint, Report
 from imaging.geometry import Volume
+from imaging.io.identifiers import identifying_words, without
 from imaging.provenance import Provenance, creation_time, library_versions, software_version
 from pipelines.analysis_options import AnalysisOptions
 from pipelines.chosen_series import Chosen
@@ -34,7 +35,9 @@ def report_of(
         maps: kind of heat map -> what it holds, in a sentence.
     """
     volume, origin = chosen.volume, chosen.volume.origin
+    names = identifying_words(origin.header if origin else None)
     notices = [*volume.warnings, *chosen.lungs.notices, *token_map.notices, *localization.notices]
+    notices = [replace(notice, message=without(notice.message, names)) for notice in notices]
     return Report(
         seriesuid=volume.seriesuid,
         study_instance_uid=origin.study_instance_uid if origin else None,
@@ -53,7 +56,7 @@ def report_of(
         ),
         grid=volume.grid.to_json(),
         series_choice=chosen.sentence,
-        rejected_series=chosen.losers,
+        rejected_series=tuple(replace(one, reason=without(one.reason, names)) for one in chosen.losers),
         lungs_ml=chosen.lungs.volume_ml,
         maps=maps,
     )

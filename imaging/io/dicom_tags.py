@@ -23,6 +23,7 @@ TEXT_TAGS = {
     0x00080060: "Modality",
     0x00080070: "Manufacturer",
     0x0008103E: "SeriesDescription",
+    0x00100010: "PatientName",  # to keep it out of descriptions, see imaging.io.identifiers
     0x00100020: "PatientID",
     0x00100021: "IssuerOfPatientID",
     0x00180010: "ContrastBolusAgent",

@@ -17,6 +17,7 @@ from imaging.io.dicom_slices import Slice, damaged
 from imaging.io.dicom_uneven import Filling
 from imaging.io.files import FileHeader
 from imaging.io.foreign import foreign_archive
+from imaging.io.identifiers import identifying_words, without
 from imaging.io.series_info import SeriesInfo
 from imaging.io.sources import Entry, Source
 
@@ -200,7 +201,7 @@ def _described(uid: str, tags: Mapping[str, str], *, instances: int) -> SeriesIn
         format="dicom",
         usable=True,
         modality=tags.get("Modality"),
-        description=tags.get("SeriesDescription"),
+        description=_description(tags),
         study_instance_uid=tags.get("StudyInstanceUID"),
         study_date=tags.get("StudyDate"),
         patient_key=patient_key(tags),
@@ -208,6 +209,12 @@ def _described(uid: str, tags: Mapping[str, str], *, instances: int) -> SeriesIn
         slice_thickness_mm=thickness_mm,
         convolution_kernel=tags.get("ConvolutionKernel"),
     )
+
+
+def _description(tags: Mapping[str, str]) -> str | None:
+    """SeriesDescription without the patient's name and numbers, which some sites write there."""
+    text = tags.get("SeriesDescription")
+    return None if text is None else without(text, identifying_words(tags))
 
 
 def patient_key(tags: Mapping[str, str]) -> str:

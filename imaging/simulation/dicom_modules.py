@@ -100,7 +100,7 @@ def start_dataset(options: SeriesOptions, sop_class: str, instance_uid: str) -> 
     dataset.Manufacturer = "nodulus simulation"
     dataset.ReferringPhysicianName = ""
     dataset.SeriesDescription = options.description
-    dataset.PatientName = "Phantom^Simulated"
+    dataset.PatientName = "Phantom^Thorax"
     dataset.PatientID = options.patient_id
     dataset.PatientBirthDate = ""
     dataset.PatientSex = "O"

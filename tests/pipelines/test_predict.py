@@ -29,6 +29,24 @@ def test_the_result_says_everything_that_was_learnt(spine):
     assert result.similarity is not None
 
 
+def test_names_of_files_with_the_patients_name_are_in_no_report(spine, info, monkeypatch):
+    from pydicom.dataset import Dataset
+
+    from imaging.errors import Notice
+    from imaging.geometry.volume import Origin
+
+    header = Dataset()
+    header.PatientName, header.PatientID = "Quarkfish^Zeb", "QK-2077"
+    volume = spine.read_volume(Path("ct"), series=info())
+    origin = Origin("1.2.3", "dicom", header=header)
+    told = Notice("series.files_ignored", "2 files: QUARKFISH_zeb/notes.txt, qk-2077.pdf")
+    named = replace(volume, origin=origin, warnings=(told,))
+    monkeypatch.setattr("pipelines.chosen_series.read_volume", lambda *_, **__: named)
+    text = str(predict("ct").report.to_json()).casefold()
+    assert "2 files: …_…/notes.txt, ….pdf" in text
+    assert not any(word in text for word in ("quark", "qk-2077"))
+
+
 def test_a_threshold_of_ones_own_has_no_measured_cost(spine):
     point = predict("ct", threshold=0.9).report.operating_point
     assert (point.threshold, point.false_marks_per_scan) == (0.9, None)
