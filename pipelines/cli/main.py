@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from cyclopts import App, Group
+from cyclopts import App, CycloptsError, Group
 
 from pipelines.cli.table import COMMANDS
 from pipelines.exit_codes import MEANINGS, Exit
@@ -52,6 +52,16 @@ def _refuse_empty_words(tokens: Sequence[str]) -> None:
             raise UsageError("usage.option", f"{name} is empty; perhaps a variable of a script is not set")
 
 
+def _called_by_a_program(tokens: Sequence[str]) -> Any:
+    """Run a command line; what is wrong with it becomes an error like any other, not a panel for a person."""
+    try:
+        return make_app()(list(tokens), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        from imaging.errors import UsageError
+
+        raise UsageError("usage.option", str(error)) from error
+
+
 def run(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; only a bug with ``--debug`` shows a traceback."""
     options = tokens[: tokens.index("--")] if "--" in tokens else tokens
@@ -60,7 +70,9 @@ def run(tokens: Sequence[str]) -> int:
         silence_libraries()
     try:
         _refuse_empty_words(options)
-        return int(make_app()(list(tokens)) or 0)
+        if not {"--json", "--events"} & set(options):
+            return int(make_app()(list(tokens)) or 0)
+        return int(_called_by_a_program(tokens) or 0)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(Exit.USAGE)
     except BrokenPipeError:
@@ -79,8 +91,15 @@ def _stop(number: int, frame: object) -> NoReturn:
 def main() -> NoReturn:
     """What the installed script calls."""
     signal.signal(signal.SIGTERM, _stop)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as services do
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - for the rest of the process
     code = run(sys.argv[1:])
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # the disk behind it is full: what was to be said is lost
+        code = code or int(Exit.BUG)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +31,34 @@ def progress(voice: Voice) -> Iterator[Reporter]:
 
 def tell(voice: Voice, result: dict[str, Any], text: str | Callable[[], str]) -> None:
     """The result: as JSON with ``--json``, as the last event with ``--events``, else as text unless ``--quiet``."""
+    words = None
     if voice.events:
-        print(json.dumps({"event": "result", **result}))
+        words = json.dumps({"event": "result", **result})
     elif voice.json:
-        print(json.dumps(result, indent=2))
+        words = json.dumps(result, indent=2)
     elif not voice.quiet:
-        print(text() if callable(text) else text)
-    sys.stdout.flush()
+        words = text() if callable(text) else text
+    try:
+        if words is not None:
+            print(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from imaging.io.atomic import output_error
+
+        raise output_error(error, Path("standard output")) from error
 
 
 def tell_error(error: BaseException, *, as_json: bool, as_event: bool, debug: bool) -> int:
     """Say what went wrong and what to do next, on standard error and for programs; return the exit code."""
     code = exit_code_of(error)
     facts = _facts_of(error, debug=debug)
-    if as_event:
-        print(json.dumps({"event": "error", "error": facts, "exit_code": int(code)}), flush=True)
-    elif as_json:
-        print(json.dumps({"error": facts, "exit_code": int(code)}, indent=2), flush=True)
+    with suppress(OSError):  # where standard output is lost, standard error still says why
+        if as_event:
+            print(json.dumps({"event": "error", "error": facts, "exit_code": int(code)}), flush=True)
+        elif as_json:
+            print(json.dumps({"error": facts, "exit_code": int(code)}, indent=2), flush=True)
     lines = [f"nodulus: {facts['code']}: {facts['message']}"]
     lines += [f"  where: {facts['where']}"] if facts["where"] else []
     lines += [f"  next:  {facts['remedy']}"] if facts["remedy"] else []

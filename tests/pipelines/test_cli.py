@@ -237,6 +237,36 @@ def test_a_reader_that_is_gone_is_no_bug(spine, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stdout", stdout)
 
 
+@pytest.mark.parametrize(
+    "tokens", [["predict", "ct"], ["predict", "ct", "-o", "never", "--max-findings", "1e3"], ["nothing"]]
+)
+@pytest.mark.parametrize("voice", ["--json", "--events"])
+def test_a_program_is_told_of_a_wrong_command_line_in_json(
+    tokens: list[str], voice: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run([*tokens, voice]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert (said["error"]["code"], said["exit_code"]) == ("usage.option", 2)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("tokens", [["info"], ["info", "--json"]])
+def test_a_full_disk_behind_standard_output_is_no_bug(tokens: list[str]):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli.main", *tokens], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert "output.disk_full" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_standard_output_is_no_bug():
+    command = f"{sys.executable} -m pipelines.cli.main info >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 USUAL = ("csv", "json", "maps", "overlay", "html")
