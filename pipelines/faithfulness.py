@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from imaging.explanation.faithfulness import DeletionResult, RandomizationResult
+    from imaging.models.cams import CamSettings
     from imaging.models.weights import LoadedModel
 
 OnProgress = Callable[[int, int], None]
@@ -22,6 +23,10 @@ OnProgress = Callable[[int, int], None]
 LEAST_LABEL = 0.75
 #: How far from the middle of its window a simulated nodule lies, mm.
 OFF_CENTRE_MM = 9.0
+#: Nodules planted in one simulated chest; more would crowd it.
+NODULES_A_CHEST = 24
+#: All of the job in steps, those of them that drawing chests takes, and that deleting takes of both tests (measured).
+STEPS, DRAWN, DELETED = 100, 15, 15
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,7 @@ def faithfulness(
         ModelError: the weights are missing, changed or unsuitable.
         UsageError: ``usage.option`` for a block or a method that does not exist.
     """
-    from imaging.explanation.cams import CamSettings
-    from imaging.explanation.faithfulness import deletion_test, randomization_test
+    from imaging.models.cams import CamSettings
     from imaging.models.weights import load_model
 
     model = load_model(weights, device=device)
@@ -93,15 +97,51 @@ def faithfulness(
     settings = CamSettings(default.block if layer is None else layer, method or default.method)
     settings.check(model.net)
     rng = np.random.default_rng(seed)
-    x = simulated_windows(model, windows, rng) if cases is None else prepared_windows(Path(cases), windows, rng)
-    x = x.to(device)
-    return Faithfulness(
-        weights_name=model.name,
-        weights_sha256=model.sha256,
-        cases="simulated thorax" if cases is None else Path(cases).name,
-        randomization=randomization_test(model.net, x, rng=rng, settings=settings, on_progress=on_progress),
-        deletion=deletion_test(model.net, x, rng=rng, settings=settings),
+    if cases is None:
+        x = simulated_windows(model, windows, rng, on_progress=_share(on_progress, 0, DRAWN))
+    else:
+        x = prepared_windows(Path(cases), windows, rng)
+    name = "simulated thorax" if cases is None else Path(cases).name
+    return both_tests(model, x, cases=name, settings=settings, rng=rng, on_progress=_share(on_progress, DRAWN, STEPS))
+
+
+def both_tests(
+    model: LoadedModel,
+    x: torch.Tensor,
+    *,
+    cases: str,
+    settings: CamSettings,
+    rng: np.random.Generator,
+    on_progress: OnProgress | None = None,
+) -> Faithfulness:
+    """Both tests on windows that are at hand; the model's own maps are made once.
+
+    Args:
+        model: as loaded.
+        x: (n, slices, h, w), normalised windows with a nodule.
+        cases: where they came from.
+        settings: block and method of the maps.
+        rng: draws the random weights and the random deletions.
+        on_progress: called as (steps done, steps).
+    """
+    from imaging.explanation.faithfulness import deletion_test, randomization_test, window_maps
+
+    x = x.to(next(model.net.parameters()).device)
+    maps = window_maps(model.net, x, settings)
+    deletion = deletion_test(
+        model.net, x, rng=rng, settings=settings, maps=maps, on_progress=_share(on_progress, 0, DELETED)
     )
+    randomization = randomization_test(
+        model.net, x, rng=rng, settings=settings, maps=maps, on_progress=_share(on_progress, DELETED, STEPS)
+    )
+    return Faithfulness(model.name, model.sha256, cases, randomization, deletion)
+
+
+def _share(on_progress: OnProgress | None, start: int, stop: int) -> OnProgress | None:
+    """A part's own count of steps, told on as the steps from `start` to `stop` of `STEPS`."""
+    if on_progress is None:
+        return None
+    return lambda done, total: on_progress(start + (stop - start) * done // max(total, 1), STEPS)
 
 
 def prepared_windows(folder: Path, count: int, rng: np.random.Generator) -> torch.Tensor:
@@ -119,7 +159,9 @@ def prepared_windows(folder: Path, count: int, rng: np.random.Generator) -> torc
     return normalize_bytes(torch.from_numpy(np.array(cases.images[chosen])))
 
 
-def simulated_windows(model: LoadedModel, count: int, rng: np.random.Generator) -> torch.Tensor:
+def simulated_windows(
+    model: LoadedModel, count: int, rng: np.random.Generator, *, on_progress: OnProgress | None = None
+) -> torch.Tensor:
     """Inputs of windows off the middle of nodules in simulated chests: (n, slices, h, w)."""
     import torch
 
@@ -127,9 +169,10 @@ def simulated_windows(model: LoadedModel, count: int, rng: np.random.Generator) 
     from imaging.simulation.thorax import make_thorax
 
     parts: list[torch.Tensor] = []
-    while sum(len(part) for part in parts) < count:
+    left = count
+    while left > 0:
         volume, planted = make_thorax(
-            rng=rng, shape=(100, 384, 384), spacing_mm=(2.5, 0.8, 0.8), nodules=min(count, 24)
+            rng=rng, shape=(100, 384, 384), spacing_mm=(2.5, 0.8, 0.8), nodules=min(left, NODULES_A_CHEST)
         )
         shifts = rng.uniform(-OFF_CENTRE_MM, OFF_CENTRE_MM, (len(planted), 2))
         centres = [
@@ -137,4 +180,7 @@ def simulated_windows(model: LoadedModel, count: int, rng: np.random.Generator) 
             for n, (dx, dy) in zip(planted, shifts, strict=True)
         ]
         parts.append(window_inputs(model, volume, centres))
+        left -= len(planted)
+        if on_progress is not None:
+            on_progress(count - max(left, 0), count)
     return torch.cat(parts)[:count]

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from imaging.explanation.cams import CamSettings, all_cams, token_means
 from imaging.explanation.perturbation import delete_tokens, lung_like, window_logits
+from imaging.models.cams import CamSettings, all_cams, token_means
 
 Progress = Callable[[int, int], None]
 Floats32 = npt.NDArray[np.float32]
@@ -39,8 +39,10 @@ class RandomizationResult:
     Args:
         windows: how many were compared.
         stages: what was randomised, from the top of the network down; each stage keeps the earlier ones.
-        correlations: mean over windows of Spearman's rank correlation with the model's own maps, a stage each.
-        absolute: mean of its absolute value, a stage each.
+        correlations: mean of Spearman's rank correlation with the model's own maps, a stage each: over the first
+            `stage_windows` windows, at the last stage over all.
+        absolute: mean of its absolute value, likewise.
+        stage_windows: how many windows show what the stages before the last do.
         empty: share of windows whose map is constant at the last stage; their correlation counts as 0.
         draws: mean correlation over windows with all weights random, for each of several draws of all weights; the
             first is the last stage. One draw has one sign by chance: a random filter likes bright or dark.
@@ -51,6 +53,7 @@ class RandomizationResult:
     stages: tuple[str, ...]
     correlations: tuple[float, ...]
     absolute: tuple[float, ...]
+    stage_windows: int
     empty: float
     draws: tuple[float, ...]
     settings: CamSettings
@@ -107,44 +110,48 @@ def randomization_test(
     *,
     rng: np.random.Generator,
     settings: CamSettings | None = None,
+    maps: Floats32 | None = None,
     draws: int = 5,
     on_progress: Progress | None = None,
 ) -> RandomizationResult:
     """Randomise the weights stage by stage from the top down and compare the maps with the model's own.
 
-    All weights are then drawn anew some times more.
+    All weights are then drawn anew some times more. The verdict rests on these draws, over all windows; the stages on
+    the way there are shown on fewer.
 
     Args:
         net: with ``vision.blocks`` and ``window_logit``, in evaluation mode; not changed.
         x: (n, slices, h, w), normalised windows.
         rng: draws the weights.
         settings: block and method of the maps.
+        maps: (n, th, tw), the net's own, where they are known already (`window_maps`).
         draws: of all weights.
-        on_progress: called as (stages and further draws done, all).
+        on_progress: called as (windows of random networks done, all).
     """
     used = settings or CamSettings()
-    own = _maps(net, x, used)
-    other = copy.deepcopy(net)
-    stages = list(_stages(other))
-    names, means, absolutes, empty = [], [], [], 0.0
-    for done, (name, modules) in enumerate(stages):
-        for module in modules:
-            _randomize(module, rng)
-        other.eval()
-        ranks = rank_correlations(own, _maps(other, x, used))
-        names.append(name)
-        means.append(float(np.nan_to_num(ranks).mean()))
-        absolutes.append(float(np.abs(np.nan_to_num(ranks)).mean()))
-        empty = float(np.isnan(ranks).mean())
-        if on_progress is not None:
-            on_progress(done + 1, len(stages) + draws - 1)
-    drawn = means[-1:]
-    for done in range(len(stages), len(stages) + draws - 1):
-        ranks = rank_correlations(own, _maps(randomized(net, rng), x, used))
-        drawn.append(float(np.nan_to_num(ranks).mean()))
-        if on_progress is not None:
-            on_progress(done + 1, len(stages) + draws - 1)
-    return RandomizationResult(len(x), tuple(names), tuple(means), tuple(absolutes), empty, tuple(drawn), used)
+    own = window_maps(net, x, used) if maps is None else maps
+    few = min(len(x), FEWEST_WINDOWS)
+    names = [name for name, _ in _stages(net)]
+    counted = _Counted(on_progress, (len(names) - 1) * few + draws * len(x))
+    ranks = []
+    for done, other in enumerate(_from_the_top(net, rng), start=1):
+        count = len(x) if done == len(names) else few
+        ranks.append(rank_correlations(own[:count], window_maps(other, x[:count], used)))
+        counted.add(count)
+    drawn = ranks[-1:]
+    for _ in range(draws - 1):
+        drawn.append(rank_correlations(own, window_maps(randomized(net, rng), x, used)))
+        counted.add(len(x))
+    return RandomizationResult(
+        windows=len(x),
+        stages=tuple(names),
+        correlations=tuple(float(np.nan_to_num(r).mean()) for r in ranks),
+        absolute=tuple(float(np.abs(np.nan_to_num(r)).mean()) for r in ranks),
+        stage_windows=few,
+        empty=float(np.isnan(ranks[-1]).mean()),
+        draws=tuple(float(np.nan_to_num(r).mean()) for r in drawn),
+        settings=used,
+    )
 
 
 def deletion_test(
@@ -155,7 +162,7 @@ def deletion_test(
     settings: CamSettings | None = None,
     maps: Floats32 | None = None,
     fraction: float = 0.1,
-    repeats: int = 10,
+    repeats: int = 5,
     on_progress: Progress | None = None,
 ) -> DeletionResult:
     """Replace the map's top tokens of each window by lung, and as many random tokens of the same window.
@@ -167,13 +174,13 @@ def deletion_test(
         settings: block and method of the maps.
         maps: (n, th, tw), other maps to test instead.
         fraction: share of the tokens to delete.
-        repeats: random choices that are averaged a window.
+        repeats: random choices that are averaged a window; windows, not choices, make the test strong.
         on_progress: called as (deletions done, deletions).
     """
     from scipy import stats
 
     used = settings or CamSettings()
-    scores = _maps(net, x, used) if maps is None else maps
+    scores = window_maps(net, x, used) if maps is None else maps
     count = max(1, round(fraction * scores[0].size))
     before = window_logits(net, x)
     fill = lung_like(x, rng)
@@ -208,9 +215,21 @@ def rank_correlations(first: Floats32, second: Floats32) -> npt.NDArray[np.float
     return np.array([float(stats.spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs])
 
 
-def _maps(net: nn.Module, x: torch.Tensor, settings: CamSettings) -> Floats32:
+def window_maps(net: nn.Module, x: torch.Tensor, settings: CamSettings) -> Floats32:
     """The maps that explain a CT, a value a token: (n, th, tw)."""
     return token_means(all_cams(net, x, [settings])[0][0])
+
+
+class _Counted:
+    """Adds up what is done and tells it on."""
+
+    def __init__(self, on_progress: Progress | None, total: int) -> None:
+        self._on_progress, self._total, self._done = on_progress, total, 0
+
+    def add(self, count: int) -> None:
+        self._done += count
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._total)
 
 
 def _top(scores: Floats32, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -238,13 +257,19 @@ def _stages(net: nn.Module) -> Iterator[tuple[str, Sequence[nn.Module]]]:
     yield "stem", [module for _, module in children[:place]]
 
 
-def randomized(net: nn.Module, rng: np.random.Generator) -> nn.Module:
-    """A copy of a network with all its weights random, in evaluation mode."""
+def _from_the_top(net: nn.Module, rng: np.random.Generator) -> Iterator[nn.Module]:
+    """One copy of a network, with the weights of one stage more at random each time."""
     other = copy.deepcopy(net)
     for _, modules in _stages(other):
         for module in modules:
             _randomize(module, rng)
-    return other.eval()
+        yield other.eval()
+
+
+def randomized(net: nn.Module, rng: np.random.Generator) -> nn.Module:
+    """A copy of a network with all its weights random, in evaluation mode."""
+    *_, last = _from_the_top(net, rng)
+    return last
 
 
 def _randomize(module: nn.Module, rng: np.random.Generator) -> None:

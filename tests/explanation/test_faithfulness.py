@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from imaging.explanation.cams import CamSettings, window_cams
 from imaging.explanation.faithfulness import deletion_test, randomization_test, randomized, rank_correlations
 from imaging.explanation.perturbation import delete_tokens, lung_like, occlusion_map, window_logits
+from imaging.models.cams import CamSettings, all_cams, token_means, window_cams
 
 BEST = CamSettings(block=-1, method="hires-cam")
 
@@ -54,6 +54,7 @@ def test_randomised_weights_change_the_map_and_leave_the_net_alone(net, make_win
     assert result.stages == ("text", "projection", "block 2", "block 1", "stem")
     assert len(result.correlations) == len(result.absolute) == 5
     assert len(result.draws) == 5
+    assert (result.windows, result.stage_windows) == (24, 20)
     assert result.draws[0] == result.correlations[-1]
     assert result.correlation == pytest.approx(np.mean(np.abs(result.draws)))
     assert result.passed == (result.correlation <= 0.3)
@@ -61,6 +62,32 @@ def test_randomised_weights_change_the_map_and_leave_the_net_alone(net, make_win
     assert min(result.correlations[1:]) < result.correlations[0], "deeper random weights change the map more"
     assert all((a == b).all() for a, b in zip(before, net.parameters(), strict=True))
     assert json.loads(json.dumps(result.to_json()))["settings"]["method"] == "hires-cam"
+
+
+def test_maps_that_are_known_are_not_made_again_and_progress_grows_to_the_end(net, make_windows, monkeypatch):
+    from imaging.explanation import faithfulness
+
+    x, _ = make_windows(24, np.random.default_rng(6))
+    own = faithfulness.window_maps(net, x, BEST)
+    whole = [
+        randomization_test(net, x, rng=np.random.default_rng(1), settings=BEST),
+        deletion_test(net, x, rng=np.random.default_rng(1), settings=BEST),
+    ]
+    seen = []
+
+    def counted(other, windows, settings):
+        seen.append(other is net)
+        return token_means(all_cams(other, windows, [settings])[0][0])
+
+    monkeypatch.setattr(faithfulness, "window_maps", counted)
+    steps = []
+    hear = lambda *step: steps.append(step)  # noqa: E731
+    again = randomization_test(net, x, rng=np.random.default_rng(1), settings=BEST, maps=own, on_progress=hear)
+    assert again == whole[0]
+    assert deletion_test(net, x, rng=np.random.default_rng(1), settings=BEST, maps=own) == whole[1]
+    assert seen == [False] * (5 + 4), "five stages, four further draws, never the net itself"
+    assert steps == sorted(steps)
+    assert steps[-1] == (4 * 20 + 5 * 24,) * 2
 
 
 def test_a_random_copy_shares_no_weight_and_no_map(net, make_windows):

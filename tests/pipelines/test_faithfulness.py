@@ -36,6 +36,7 @@ def test_both_tests_run_on_prepared_cases(cases):
     result = faithfulness(cases, windows=6, on_progress=lambda *step: steps.append(step))
     assert result.deletion.windows == result.randomization.windows == 6
     assert not result.passed, "six windows prove nothing"
+    assert steps == sorted(steps)
     assert steps[-1][0] == steps[-1][1]
     assert result.randomization.stages[0] == "text"
     assert result.randomization.stages[-1] == "stem"

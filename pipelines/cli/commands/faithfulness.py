@@ -61,7 +61,7 @@ def faithfulness(
             method=method,
             seed=seed,
             device=device,
-            on_progress=lambda done, total: reporter.stage("randomising the weights", done, total),
+            on_progress=lambda done, total: reporter.stage("testing heat maps", done, total),
         ).to_json()
     if output is not None:
         write_text(output, json.dumps(result, indent=2) + "\n")
