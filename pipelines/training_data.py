@@ -20,6 +20,7 @@ from imaging.provenance import file_sha256
 from imaging.training.bags import BAG_VERSION, Bag, cut_bag
 from imaging.training.cases import CaseSet, cases_sha256
 from imaging.training.manifest import ManifestRow, read_rows
+from pipelines.input_content import content_sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +189,5 @@ def _read_and_cut(row: ManifestRow, config: VisionConfig) -> npt.NDArray[np.uint
 def _cache_key(row: ManifestRow, config: VisionConfig) -> str:
     """A name that changes with the scan's bytes, the series chosen and the windows wanted."""
     window = [config.slices, config.slice_step_mm, config.pixel_mm, config.window_pixels]
-    digest = hashlib.sha256(json.dumps([BAG_VERSION, window, row.series]).encode())
-    files = [row.path] if row.path.is_file() else sorted(p for p in row.path.rglob("*") if p.is_file())
-    for path in files:
-        digest.update(file_sha256(path).encode())
-    return digest.hexdigest()[:32]
+    said = json.dumps([BAG_VERSION, window, row.series, content_sha256(row.path)])
+    return hashlib.sha256(said.encode()).hexdigest()[:32]

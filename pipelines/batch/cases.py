@@ -72,29 +72,6 @@ def discover(folder: Path, *, on_progress: Callable[[int, int], None] | None = N
     return _with_unique_names(cases)
 
 
-def content_sha256(path: Path) -> str:
-    """Hash of a file's bytes, or of the names and bytes of all files below a folder."""
-    from imaging.provenance import file_sha256
-
-    digest = hashlib.sha256()
-    for file in _files(path):
-        digest.update(f"{file.relative_to(path.parent)}\0{file_sha256(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """Hash of names, sizes and times of change: the same where nothing was touched, and cheap."""
-    digest = hashlib.sha256()
-    for file in _files(path):
-        facts = file.stat()
-        digest.update(f"{file.relative_to(path.parent)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-
-
 def _cases_of(path: Path, name: str) -> list[Case]:
     """One case for each study with a CT; one for the whole where there is no choice to make."""
     try:

@@ -12,11 +12,12 @@ from typing import Any, Final
 from imaging.errors import CODES, UsageError
 from imaging.io.atomic import output_error
 from pipelines.analysis_options import AnalysisOptions
-from pipelines.batch.cases import Case, content_sha256, discover, fingerprint
+from pipelines.batch.cases import Case, discover
 from pipelines.batch.ledger import Ledger, State, exclusive, key_of
 from pipelines.batch.memory import available_bytes, fitting_jobs
 from pipelines.batch.pool import Pool
 from pipelines.batch.worker import Outcome, Setup, Task
+from pipelines.input_content import content_sha256, fingerprint
 from pipelines.progress import Reporter, Silent
 
 #: Formats that the tables over all cases are made from; they are written whatever else is asked for.

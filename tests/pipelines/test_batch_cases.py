@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imaging.errors import InputError
-from pipelines.batch.cases import content_sha256, discover, fingerprint
+from pipelines.batch.cases import discover
 from pipelines.batch.memory import available_bytes, estimate_bytes, fitting_jobs
+from pipelines.input_content import content_sha256, fingerprint, input_files
 
 
 @pytest.fixture
@@ -107,6 +109,26 @@ def test_the_content_hash_sees_bytes_and_names_the_fingerprint_times(tmp_path: P
     (folder / "1").write_bytes(b"x")
     (folder / "1").rename(folder / "3")
     assert content_sha256(folder) != before
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_a_header_and_its_voxels_are_one_content(tmp_path: Path, suffix: str):
+    import SimpleITK as sitk
+
+    header = tmp_path / f"scan{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((3, 4, 5), -800, np.int16)), str(header))
+    (tmp_path / "other.txt").write_text("not a part of it")
+    (voxels,) = (path for path in tmp_path.iterdir() if path not in (header, tmp_path / "other.txt"))
+    assert input_files(header) == sorted([header, voxels])
+    before, mark = content_sha256(header), fingerprint(header)
+    changed = bytearray(voxels.read_bytes())
+    changed[-1] ^= 1
+    voxels.write_bytes(bytes(changed))
+    os.utime(voxels, (1, 1))
+    assert content_sha256(header) != before
+    assert fingerprint(header) != mark
+    header.write_text("no header any more")
+    assert input_files(header) == [header]
 
 
 def test_jobs_follow_the_largest_case():
