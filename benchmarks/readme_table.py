@@ -42,7 +42,7 @@ def row_of(section: str, *first: str, table: int = 0) -> list[str]:
 
 def short_table(results: str) -> str:
     """The table as Markdown."""
-    windows, crops = section_of("windows-test", results), section_of("crops-val", results)
+    windows, crops = section_of("windows-test", results), section_of("crops-test", results)
     found = row_of(windows, "nodulus", "refined")
     blobs = row_of(windows, "LoG blobs", "refined")
     stacks, blob_stacks = row_of(crops, "nodulus"), row_of(crops, "LoG blobs")
@@ -58,7 +58,7 @@ def short_table(results: str) -> str:
         ("is the point inside the outline of two readers", found[0], blobs[0]),
         ("the same, nodules under 8 mm", found[1], blobs[1]),
         ("median error in plane, mm", found[2], blobs[2]),
-        ("sensitivity in small stacks (validation patients) at 1 false mark a stack", stacks[3], blob_stacks[3]),
+        ("sensitivity in small stacks at 1 false mark a stack", stacks[3], blob_stacks[3]),
         ("the same at 4 false marks a stack", stacks[5], blob_stacks[5]),
         ("one CT of 133 slices, zip to all outputs, 2 cores", f"{seconds} s, {memory[1] if memory else ''}", ""),
     ]
