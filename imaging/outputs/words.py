@@ -53,12 +53,22 @@ def finding_line(finding: Finding) -> str:
     return f"score {finding.score:.3f}   ·   {size}   ·   {site(finding)}   ·   LPS ({x}, {y}, {z}) mm"
 
 
+def false_marks(rate: float) -> str:
+    """How many false marks, in words that fit one of them too.
+
+    >>> false_marks(1.0), false_marks(0.5)
+    ('1 false mark', '0.5 false marks')
+    """
+    text = f"{rate:.3g}"
+    return f"{text} false mark{'' if text == '1' else 's'}"
+
+
 def operating_line(point: OperatingPoint) -> str:
     """Above which score marks are shown, and what that costs."""
     if point.false_marks_per_scan is None:
         cost = "its false marks per scan were not measured"
     else:
-        cost = f"{point.false_marks_per_scan:.3g} false marks per scan on average ({point.measured_on})"
+        cost = f"{false_marks(point.false_marks_per_scan)} per scan on average ({point.measured_on})"
     return f"Marks from a score of {point.threshold:.3g}: {cost}."
 
 

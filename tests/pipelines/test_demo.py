@@ -68,7 +68,7 @@ def test_the_table_shows_hits_misses_false_marks_and_paths(small, tmp_path: Path
         "finding 1",
         "missed",
         "nothing: false mark",
-        "1 of 2 planted nodules found, 1 missed; 1 false marks",
+        "1 of 2 planted nodules found, 1 missed; 1 false mark.",
     ):
         assert words in said
     for name in ("overlay.png", "report.html"):

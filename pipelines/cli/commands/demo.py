@@ -55,14 +55,14 @@ def _facts(made: Demo) -> dict[str, Any]:
 
 
 def _text(made: Demo) -> str:
-    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, operating_point_text, table
+    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, false_marks, operating_point_text, table
 
     header = ("planted", "diameter mm", "x", "y", "z (LPS mm)", "found as", "score", "off by mm", "measured mm")
     rows = [_row(nodule, finding) for nodule, finding in zip(made.truth, made.found, strict=True)]
     rows += [("nothing: false mark", None, *_point(f.centre_mm), *_mark(f), None, _size(f)) for f in made.false_marks]
     hits = sum(finding is not None for finding in made.found)
     counts = f"{hits} of {len(made.truth)} planted nodules found, {len(made.truth) - hits} missed; "
-    counts += f"{len(made.false_marks)} false marks. A phantom is no patient: docs/results.md has real CTs."
+    counts += f"{false_marks(len(made.false_marks))}. A phantom is no patient: docs/results.md has real CTs."
     look = [(name, path) for name, path in made.files.items() if name in ("ct", "overlay.png", "report.html")]
     parts = (table(header, rows), counts, operating_point_text(made.report), table(("look at", "path"), look))
     return "\n\n".join((*parts, NOT_FOR_DIAGNOSIS))

@@ -72,17 +72,17 @@ def _weights() -> dict[str, Any]:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, table
+    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, false_marks, table
 
     weights = facts["weights"]
     if "error" in weights:
         model = f"Weights: {weights['error']['code']}: {weights['error']['message']}"
     else:
         point = weights["operating_point"]
-        cost = "an unknown number of" if point["false_marks_per_scan"] is None else f"{point['false_marks_per_scan']:g}"
+        cost = false_marks(point["false_marks_per_scan"])
         model = (
             f"Weights: {weights['name']} (sha256 {weights['sha256'][:12]}), marks from a score of "
-            f"{point['threshold']:.3f} at {cost} false marks a scan ({point['measured_on']})"
+            f"{point['threshold']:.3f} at {cost} a scan ({point['measured_on']})"
         )
     formats = [(name, ", ".join(row["files"]), row["purpose"]) for name, row in facts["writes"].items()]
     return "\n\n".join(
