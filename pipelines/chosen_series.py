@@ -84,17 +84,21 @@ def _read(path: str | Path, info: SeriesInfo, on_stage: OnStage | None) -> tuple
     if on_stage:
         on_stage("read", 0, 1)
     volume = read_volume(path, series=info, on_progress=part_of(on_stage, "read"))
-    if not volume.is_hu:
-        doubts = "; ".join(notice.message for notice in volume.warnings) or "no rescale to Hounsfield units is stored"
-        raise InputError("input.not_hu", doubts, where=path)
-    _check_size(path, volume)
+    check_measurable(path, volume)
     if on_stage:
         on_stage("read", 1, 1)
     return volume, find_lungs(volume, on_progress=part_of(on_stage, "lungs"))
 
 
-def _check_size(path: str | Path, volume: Volume) -> None:
-    """Refuse what cannot be a patient in millimetres, before it is resampled to them."""
+def check_measurable(path: str | Path, volume: Volume) -> None:
+    """Refuse what is not in HU, and what cannot be a patient in millimetres, before it is resampled to them.
+
+    Raises:
+        InputError: ``input.not_hu``, ``input.not_mm``.
+    """
+    if not volume.is_hu:
+        told = "; ".join(notice.message for notice in volume.warnings)
+        raise InputError("input.not_hu", told or "no rescale to Hounsfield units is stored", where=path)
     doubts = [notice.message for notice in volume.warnings if notice.code.endswith(".spacing_doubtful")]
     extents = [count * step for count, step in zip(volume.grid.shape, volume.grid.spacing_mm, strict=True)]
     if doubts or max(extents) > LONGEST_MM:

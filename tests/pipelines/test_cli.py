@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def test_exit_codes_of_plain_mistakes(tokens: list[str], code: int, tmp_path: Pa
 def test_predict_tells_people_what_they_need(spine, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["predict", "ct", "-o", str(tmp_path / "out"), "--format", "csv,json"]) == 0
     said = capsys.readouterr()
-    for words in ("0.750", "left upper", "false marks a scan", "findings.csv", "not for diagnosis", "1.2.3"):
+    for words in ("0.750", "left upper", "at 1 false mark a scan", "findings.csv", "not for diagnosis", "1.2.3"):
         assert words in said.out
     assert said.err == ""
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"findings.csv", "report.json"}
@@ -267,6 +268,18 @@ def test_closed_standard_output_is_no_bug():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_in_no_encoding_is_no_bug(encoding: str, tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"odd\xff\xfe\xe2\x80\xa6")
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli.main", "inspect", str(folder)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (done.returncode, b"input.empty" in done.stderr, b"bug" in done.stderr) == (4, True, False)
+
+
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 USUAL = ("csv", "json", "maps", "overlay", "html")
@@ -323,6 +336,14 @@ def test_inspect_ends_with_4_where_nothing_can_be_analysed(spine, info, capsys: 
     assert last_json(capsys.readouterr().out)["error"]["code"] == "series.several_patients"
 
 
+def test_inspect_ends_with_4_where_predict_would_refuse_the_values(spine, info, capsys: pytest.CaptureFixture[str]):
+    spine.infos, spine.not_hu = [info("raw")], {"raw"}
+    assert run(["inspect", "ct"]) == 4
+    said = capsys.readouterr().out
+    assert "12 slices of 20 x 24" in said
+    assert "Refused: input.not_hu" in said
+
+
 def test_info_says_what_is_installed(spine, capsys: pytest.CaptureFixture[str]):
     assert run(["info", "--json"]) == 0
     facts = last_json(capsys.readouterr().out)
@@ -331,7 +352,7 @@ def test_info_says_what_is_installed(spine, capsys: pytest.CaptureFixture[str]):
     assert facts["exit_codes"]["4"] == MEANINGS[Exit.REFUSED]
     assert "cpu" in facts["devices"]
     assert run(["info"]) == 0
-    assert "1 false marks a scan" in capsys.readouterr().out
+    assert "at 1 false mark a scan" in capsys.readouterr().out
 
 
 def test_info_lists_every_code(spine, capsys: pytest.CaptureFixture[str]):

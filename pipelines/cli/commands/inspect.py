@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imaging.errors import ImagingError
 from pipelines.cli.options import Voice
 from pipelines.cli.speak import tell
+
+if TYPE_CHECKING:
+    from imaging.geometry import Volume
 
 
 def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice()) -> int:  # noqa: B008
@@ -22,7 +25,8 @@ def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice())
     series
         Look at this series (uid or uid#group) instead of the one that would be chosen.
     """
-    from imaging.io import list_series
+    from imaging.io import list_series, read_volume
+    from pipelines.chosen_series import check_measurable
     from pipelines.exit_codes import Exit, exit_code_of
     from pipelines.result_folder import without_results
     from pipelines.series_choice import choose_series
@@ -35,7 +39,9 @@ def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice())
         result["chosen"] = choice.ranked[0].name
         result["choice"] = choice.sentence
         result["rejected"] = [row.to_json() for row in choice.rejected]
-        result["volume"] = _volume(path, choice.ranked[0])
+        volume = read_volume(path, series=choice.ranked[0])
+        result["volume"] = _facts(volume)
+        check_measurable(path, volume)
     except ImagingError as error:
         result["error"] = error.to_json()
         code = exit_code_of(error)
@@ -44,11 +50,8 @@ def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice())
     return int(code)
 
 
-def _volume(path: Path, info: Any) -> dict[str, Any]:
-    """Geometry, range and doubts of the series, read whole."""
-    from imaging.io import read_volume
-
-    volume = read_volume(path, series=info)
+def _facts(volume: Volume) -> dict[str, Any]:
+    """Geometry, range and doubts of a series."""
     return {
         "grid": volume.grid.to_json(),
         "is_hu": volume.is_hu,
