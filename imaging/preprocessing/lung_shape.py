@@ -33,8 +33,8 @@ PIECE_ML = 8.0
 LUNGS_ML = 150.0
 #: How much of a lung's surface, where it was measured, has the body behind it; a cushion's has not.
 TISSUE_SHARE = 0.8
-#: How far lung may reach from what is surely lung, in mm.
-REACH_MM = 10.0
+#: How far lung may reach from what is surely lung, in mm: as far as a recess goes that is too thin to be surely lung.
+REACH_MM = 15.0
 #: Radius of the ball that closes vessels and small nodules anywhere, and large ones on the chest wall, in mm.
 CLOSE_MM = 8.0
 CLOSE_WALL_MM = 22.0

@@ -76,13 +76,24 @@ def test_every_nodule_is_inside_those_on_the_pleura_too(chest, found):
 LUNG_RADII_MM = np.array([55.0, 80.0, 115.0])
 
 
-def test_small_nodules_all_over_the_pleura_are_inside():
-    """Two ellipsoids of lung in a cylinder of tissue, with nodules whose cap alone shows: volumes are known exactly."""
+def ellipsoid_chest() -> tuple[Grid, np.ndarray, np.ndarray]:
+    """Grid, places (x, y, z) and HU of two ellipsoids of lung in a cylinder of tissue."""
     grid = Grid.from_spacing((130, 160, 230), spacing_mm=(2.0, 1.5, 1.5), origin_mm=(-171.75, -119.25, -129.0))
     places = np.moveaxis(grid.to_mm(np.moveaxis(np.indices(grid.shape), 0, -1)), -1, 0).astype(np.float32)
     x, y, _ = places
     array = np.where((x / 160) ** 2 + (y / 110) ** 2 < 1, np.float32(40), np.float32(-1000))
     array[in_ellipsoids(places)] = -860
+    return grid, places, array
+
+
+def scanned(array: np.ndarray, grid: Grid) -> Volume:
+    noise = np.random.default_rng(0).normal(scale=12, size=array.shape)
+    return Volume((gaussian_filter(array, 0.45) + noise).astype(np.float32), grid)
+
+
+def test_small_nodules_all_over_the_pleura_are_inside():
+    """Two ellipsoids of lung in a cylinder of tissue, with nodules whose cap alone shows: volumes are known exactly."""
+    grid, places, array = ellipsoid_chest()
     nodules = []
     for number, (side, around, up) in enumerate(product((-1, 1), (-60, -25, 10, 40, 75), (-35, 0, 30))):
         around, up, diameter = np.deg2rad(around), np.deg2rad(up), (5.0, 6.0, 8.0)[number % 3]
@@ -94,13 +105,41 @@ def test_small_nodules_all_over_the_pleura_are_inside():
         away_mm = np.linalg.norm(places[:, *box].T - centre, axis=-1).T
         array[box][away_mm <= diameter / 2] = 35
         nodules.append((centre, diameter))
-    noise = np.random.default_rng(0).normal(scale=12, size=array.shape)
-    lungs = find_lungs(Volume((gaussian_filter(array, 0.45) + noise).astype(np.float32), grid))
+    lungs = find_lungs(scanned(array, grid))
     inside = in_ellipsoids(places)
     shares = {d: [share_inside(lungs, c, d, within=inside) for c, other in nodules if other == d] for d in (5, 6, 8)}
     assert [min(shares[d]) >= least for d, least in ((5, 0.75), (6, 0.8), (8, 0.85))] == [True] * 3, shares
     assert np.mean(np.concatenate(list(shares.values()))) >= 0.94
     assert lungs.volume_ml == pytest.approx(2 * 4 / 3 * np.pi * LUNG_RADII_MM.prod() / 1000, rel=0.005)
+
+
+def test_a_recess_thinner_than_two_voxels_is_lung_with_the_nodule_in_it():
+    """The costophrenic recess: a sheet of lung, 5 mm thick, that goes 24 mm down between chest wall and diaphragm."""
+    grid, places, array = ellipsoid_chest()
+    x, y, z = places
+    bottom = -115 * (1 - (50 / 55) ** 2) ** 0.5
+    sheet = (np.abs(x + 122) < 2.5) & (np.abs(y) < 30) & (z > bottom - 24) & (z < bottom)
+    array[sheet] = -860
+    nodule = (-122.0, 4.0, bottom - 18)
+    array[np.linalg.norm(np.moveaxis(places, 0, -1) - nodule, axis=-1) <= 2.0] = 35
+    lungs = find_lungs(scanned(array, grid))
+    deep = sheet & (z < bottom - 12)
+    assert lungs.mask[deep].mean() > 0.9
+    assert share_inside(lungs, nodule, 4.0) > 0.9
+    true_ml = (in_ellipsoids(places) | sheet).sum() * grid.voxel_volume_mm3 / 1000
+    assert lungs.volume_ml == pytest.approx(true_ml, rel=0.006)
+
+
+def test_gas_below_a_thin_diaphragm_stays_out():
+    """A stomach full of gas, 4 mm below the left lung."""
+    grid, places, array = ellipsoid_chest()
+    x, y, z = places
+    height = 115 * np.sqrt(np.maximum(1 - ((x - 72) / 55) ** 2 - (y / 80) ** 2, 0))
+    stomach = (((x - 72) / 40) ** 2 + (y / 50) ** 2 < 1) & (z < -height - 4) & (z > -124)
+    array[stomach] = -995
+    lungs = find_lungs(scanned(array, grid))
+    assert lungs.mask[stomach].mean() < 0.05
+    assert lungs.mask[in_ellipsoids(places)].mean() > 0.98
 
 
 def in_ellipsoids(places: np.ndarray) -> np.ndarray:
