@@ -130,8 +130,16 @@ class Actions:
         """Go to the comment field."""
         self.on_comment()
 
+    def ruler(self) -> None:
+        """Begin a ruler at the crosshair, or end it there."""
+        self.session.step_ruler()
+
+    def end_ruler(self) -> None:
+        """Keep the ruler that the mouse has drawn."""
+        self.session.end_ruler()
+
     def undo(self) -> None:
-        """Take back the last decision."""
+        """Take back the last decision or ruler."""
         self.session.undo()
 
     def opacity(self) -> None:

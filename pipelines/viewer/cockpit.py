@@ -13,6 +13,7 @@ from pipelines.viewer.layer_stack import LayerStack
 from pipelines.viewer.overlays import Overlays
 from pipelines.viewer.planes import Plane, plane_of
 from pipelines.viewer.session import Session
+from pipelines.viewer.viewing import name_of
 
 
 class Cockpit(LayerStack, Actions):
@@ -50,7 +51,7 @@ class Cockpit(LayerStack, Actions):
             viewer.layers.selection.active = self.layer("ct")
         self.axial()
         viewer.reset_view()
-        for change in ("point", "window", "slab"):
+        for change in ("point", "window", "slab", "rulers"):
             self._on_change(change)
 
     def close(self) -> None:
@@ -75,6 +76,9 @@ class Cockpit(LayerStack, Actions):
     def _on_change(self, change: str) -> None:
         if change == "point":
             self._show_point()
+            self._show_rulers()
+        elif change == "rulers":
+            self._show_rulers()
         elif change == "maps":
             self._show_result()
         elif change == "findings":
@@ -83,6 +87,7 @@ class Cockpit(LayerStack, Actions):
             self._show_window()
         elif change == "slab":
             self._show_slab()
+            self._show_rulers()
         elif change == "ai":
             for layer in self.own_layers():
                 if layer.metadata["nodulus"] in layers.AI_ROLES:
@@ -123,10 +128,12 @@ class Cockpit(LayerStack, Actions):
 
     def _write_overlays(self) -> None:
         session = self.session
-        centre, width = session.window
-        lines = [session.short_banner, f"W {width:.0f} L {centre:.0f} {session.window_name}".replace("-", "−").rstrip()]
+        centre, width = self.window_shown
+        window = f"W {width:.0f} L {centre:.0f} {name_of(self.window_shown)}"
+        lines = [session.short_banner, window.replace("-", "−").rstrip()]
         lines += [f"maximum of {session.slab_mm:.0f} mm"] if session.slab_mm else []
         lines += ["inverted"] if session.inverted else []
+        lines += [f"ruler: {session.unfinished.label}"] if session.unfinished else []
         self._overlays.write("\n".join(lines), session.readout(session.point_mm, self.plane).replace(" · ", "\n"))
         self._overlays.identify(session.identifiers if session.identifiers_shown else "")
 
@@ -152,6 +159,7 @@ class Cockpit(LayerStack, Actions):
         if self.viewer.dims.ndim == 3:
             self.show_plane()
             self._show_window()
+            self._show_rulers()
 
     def show_plane(self) -> None:
         """Orient the camera and write the letters of the plane that the viewer's axes are in now."""

@@ -35,7 +35,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("M", "add_missed", "mark a missed nodule at the crosshair"),
     Key("C", "comment", "write a comment on the finding"),
     Key("D", "measure", "diameter = distance from the finding's centre to the crosshair, times two"),
-    Key("U", "undo", "undo the last decision"),
+    Key("T", "ruler", "ruler: from the crosshair; again: to the crosshair"),
+    Key("U", "undo", "undo the last decision or ruler"),
     Key("O", "opacity", "heat map: faint, middle, strong, off"),
     Key("H", "hide_ai", "hide or show everything that the AI drew"),
     Key("W", "identify", "show or hide who the patient is"),
@@ -49,6 +50,7 @@ MOUSE: Final[tuple[tuple[str, str], ...]] = (
     ("Shift + wheel", "zoom"),
     ("left drag", "move the picture"),
     ("right drag", "window: sideways for the width, up and down for the centre"),
+    ("Shift + left drag", "ruler, in mm"),
     ("click", "put the crosshair there, in all planes; on a ring, select that finding"),
 )
 

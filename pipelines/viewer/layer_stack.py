@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from imaging.preprocessing.windows import WINDOWS
-from pipelines.viewer import layers
+from pipelines.viewer import layers, ruler_layers
 from pipelines.viewer.keys import KEYS
+from pipelines.viewer.planes import plane_of
 from pipelines.viewer.session import Session
 
 #: What the sliders of the layer controls span.
@@ -67,11 +70,15 @@ class LayerStack:
 
         return press
 
+    @property
+    def window_shown(self) -> tuple[float, float]:
+        """(centre, width) in HU of the picture: in 3D always the bone window, whose maximum shows more than lung's."""
+        return self.session.window if self.viewer.dims.ndisplay == 2 else WINDOWS["bone"]
+
     def _show_window(self) -> None:
         ct = self.layer("ct")
-        window = self.session.window if self.viewer.dims.ndisplay == 2 else WINDOWS["bone"]
         ct.contrast_limits_range = HU_RANGE
-        ct.contrast_limits = layers.contrast_limits(window)
+        ct.contrast_limits = layers.contrast_limits(self.window_shown)
         ct.colormap = "gray_r" if self.session.inverted else "gray"
 
     def _show_rings(self) -> None:
@@ -95,10 +102,39 @@ class LayerStack:
                 layer.projection_mode = "max" if self.session.slab_mm else "none"
         self.viewer.dims.thickness = (self.session.slab_mm or RING_REACH_MM,) * 3
 
+    def _show_rulers(self) -> None:
+        """The rulers that the picture meets; all of them in 3D."""
+        session, plane, point = self.session, plane_of(self.viewer.dims.order), self.session.point_mm
+        shown = session.drawn_rulers
+        if self.viewer.dims.ndisplay == 2:
+            shown = tuple(r for r in shown if r.meets(plane, session.grid, point, slab_mm=session.slab_mm))
+        # In 2D into the slice, else napari leaves out ends that lie farther away than its slice is thick.
+        drawn = shown if self.viewer.dims.ndisplay == 3 else tuple(ruler.laid_into(plane, point) for ruler in shown)
+        lines, texts = (self.layer(role) for role in ruler_layers.ROLES)
+        if lines is None or texts is None:
+            if shown:
+                self._add_quietly(ruler_layers.ruler_layers(session, drawn, ruler_layers.features(shown)))
+        elif not np.array_equal(lines.data, vectors := ruler_layers.vectors(drawn)):
+            lines.data = vectors
+            texts.data = ruler_layers.ends(drawn)
+            texts.features = ruler_layers.features(shown)
+            texts.refresh_text()
+
+    def _add_quietly(self, several: list[layers.LayerData]) -> None:
+        """Add layers; the one that was selected stays it."""
+        active = self.viewer.layers.selection.active
+        for data in several:
+            self._add(data)
+        self._on_zoom()
+        if active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+
     def _on_zoom(self, _: Any = None) -> None:
         """Lines keep their width on the screen."""
         pixel_mm = 1.0 / max(self.viewer.scene.camera.zoom, 1e-3)
         if (layer := self.layer("crosshair")) is not None:
             layer.edge_width = 1.4 * pixel_mm
+        if (layer := self.layer("rulers")) is not None:
+            layer.edge_width = 2.0 * pixel_mm
         if (layer := self.layer("findings")) is not None and len(layer.data):
             layer.border_width = 2.0 * pixel_mm

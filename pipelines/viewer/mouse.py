@@ -21,6 +21,9 @@ class Steered(Protocol):
     def layer(self, role: str) -> Any:
         """The session's layer of a role, or None."""
 
+    def do(self, action: str) -> None:
+        """Run an action; a refusal is told."""
+
     def scroll(self, by: int) -> None:
         """Move by slices through the plane."""
 
@@ -69,7 +72,12 @@ def on_wheel(cockpit: Steered, event: Any) -> None:
 
 def on_drag(cockpit: Steered, event: Any) -> Iterator[None]:
     """Right drag changes the window; a left click that does not drag puts the crosshair there."""
-    if cockpit.viewer.dims.ndisplay == 3 or event.modifiers:
+    if cockpit.viewer.dims.ndisplay == 3:
+        return
+    if event.button == 1 and tuple(event.modifiers) == ("Shift",):
+        yield from _on_ruler(cockpit, event)
+        return
+    if event.modifiers:
         return
     start, (centre, width) = tuple(event.pos), cockpit.session.window
     dragged = False
@@ -90,6 +98,19 @@ def on_drag(cockpit: Steered, event: Any) -> Iterator[None]:
             cockpit.session.select(row.finding.tracking_uid)
         else:
             cockpit.session.go_to(point)
+
+
+def _on_ruler(cockpit: Steered, event: Any) -> Iterator[None]:
+    """Stretch a ruler from where the button went down to where it is let go."""
+    start, stretched = _point(event.position), False
+    event.handled = True
+    yield
+    while start is not None and event.type == "mouse_move":
+        cockpit.session.stretch_ruler(start, _point(event.position))
+        event.handled = stretched = True
+        yield
+    if stretched:
+        cockpit.do("end_ruler")
 
 
 def _point(position: Any) -> tuple[float, float, float] | None:

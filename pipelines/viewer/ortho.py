@@ -13,6 +13,7 @@ from pipelines.viewer.layers import STATE_COLOURS
 from pipelines.viewer.overlays import LETTER_COLOUR
 from pipelines.viewer.pictures import picture, rings_in_plane
 from pipelines.viewer.planes import PLANES, Plane, from_picture, plane_of, to_picture
+from pipelines.viewer.ruler_layers import COLOUR as RULER
 from pipelines.viewer.session import Session
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class PlaneView(QWidget):
             self._draw_crosshair(painter)
             if self.session.ai_shown:
                 self._draw_rings(painter)
+            self._draw_rulers(painter)
             self._draw_letters(painter)
         painter.end()
 
@@ -99,6 +101,17 @@ class PlaneView(QWidget):
             painter.setPen(QPen(QColor(STATE_COLOURS[state]), 1.5))
             painter.drawEllipse(at, radius, radius)
             painter.drawText(QPointF(at.x() + radius * 0.75, at.y() - radius * 0.75), text)
+
+    def _draw_rulers(self, painter: QPainter) -> None:
+        assert self.session is not None
+        grid = self.session.grid
+        painter.setPen(QPen(QColor(RULER), 1.5))
+        for ruler in self.session.drawn_rulers:
+            if ruler.meets(self.plane, grid, self.session.point_mm, slab_mm=self.session.slab_mm):
+                points = (ruler.start_mm, ruler.end_mm)
+                start, end = (self.to_widget(*to_picture(grid, self.plane, point)) for point in points)
+                painter.drawLine(start, end)
+                painter.drawText(end + QPointF(4, 12), ruler.label)
 
     def _draw_letters(self, painter: QPainter) -> None:
         font = painter.font()

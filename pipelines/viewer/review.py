@@ -22,7 +22,7 @@ FILE_NAME: Final = "review.jsonl"
 SCHEMA_VERSION: Final = 1
 
 State = Literal["undecided", "accepted", "rejected"]
-Action = Literal["accept", "reject", "edit", "add", "comment", "undo", "export"]
+Action = Literal["accept", "reject", "edit", "add", "comment", "ruler", "undo", "export"]
 
 #: Actions that an undo does not take back.
 LASTING: Final = ("undo", "export")
@@ -31,7 +31,7 @@ LASTING: Final = ("undo", "export")
 @dataclass(frozen=True)
 class Event:
     """One decision: what, on which finding, by whom, when; an ``undo`` names the event it takes back in `values`, an
-    ``export`` the DICOM report that was written.
+    ``export`` the DICOM report that was written. A ``ruler`` is a distance in the patient, and names no finding.
     """
 
     action: Action
@@ -73,8 +73,8 @@ class Reviewed:
 
 
 def readers_of(events: Iterable[Event]) -> tuple[str, ...]:
-    """The names that decisions are signed with, each once, sorted."""
-    return tuple(sorted({event.reviewer for event in events if event.reviewer}))
+    """The names that decisions are signed with, each once, sorted; who only measured a distance decided nothing."""
+    return tuple(sorted({event.reviewer for event in events if event.reviewer and event.action != "ruler"}))
 
 
 def orphans(findings: Iterable[Finding], events: Iterable[Event]) -> int:
@@ -91,7 +91,7 @@ def replay(findings: Iterable[Finding], events: Iterable[Event]) -> tuple[Review
     undone = {event.values["event"] for event in events if event.action == "undo"}
     table = {finding.tracking_uid: Reviewed(finding, finding) for finding in findings}
     for event in events:
-        if event.event in undone or event.action in LASTING:
+        if event.event in undone or event.action in LASTING or event.action == "ruler":
             continue
         if event.action == "add":
             table[event.finding] = Reviewed(_added(event, len(table) + 1), None)

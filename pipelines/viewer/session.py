@@ -20,14 +20,15 @@ from imaging.geometry.upright import upright_array, upright_volume
 from pipelines.viewer.identifiers import identifiers_of
 from pipelines.viewer.planes import Plane
 from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, orphans, readers_of, replay
+from pipelines.viewer.rulers import Rulers, rulers_of
 from pipelines.viewer.viewing import Viewing
 
 
-class Session(Viewing):
+class Session(Rulers, Viewing):
     """The state of one reading session; `subscribe` tells what changed.
 
     What changes is named by a word: ``point``, ``selection``, ``findings``, ``window``, ``slab``,
-    ``opacity``, ``ai``, ``maps``, ``identifiers``.
+    ``opacity``, ``ai``, ``maps``, ``identifiers``, ``rulers``.
 
     Args:
         volume: the CT as it was read.
@@ -93,7 +94,7 @@ class Session(Viewing):
         self._highest = {}
         self.selected = None
         self._replay()
-        self._tell("maps", "findings", "selection")
+        self._tell("maps", "findings", "selection", "rulers")
 
     def keep_in(self, folder: Path) -> None:
         """Keep decisions in a folder although there is no AI result: a reader can mark nodules without one.
@@ -103,7 +104,7 @@ class Session(Viewing):
         """
         self.folder, self.log = folder, ReviewLog(folder / FILE_NAME, self.volume.seriesuid)
         self._replay()
-        self._tell("findings")
+        self._tell("findings", "rulers")
 
     def add_map(self, role: str, array: npt.NDArray[Any], grid: Grid) -> None:
         """Lay one more array over the CT; the result stays."""
@@ -122,6 +123,7 @@ class Session(Viewing):
     def _replay(self) -> None:
         rows = replay(self.report.findings if self.report else (), self.log.events)
         self.findings = tuple(sorted(rows, key=lambda row: (row.original is None, -row.finding.score)))
+        self.rulers = rulers_of(self.log.events)
 
     # --- where the reader is ----------------------------------------------------------------------------------------
     def go_to(self, point_mm: Point) -> None:
@@ -187,12 +189,18 @@ class Session(Viewing):
         uid = finding or self.selected
         if uid is None:
             return
-        event = Event(action, self.volume.seriesuid, self.reviewer, uid, values)
+        self._record(Event(action, self.volume.seriesuid, self.reviewer, uid, values))
+
+    def _record(self, event: Event) -> None:
         try:
             self.log.append(event)
         finally:
             self._replay()
-            self._tell("findings")
+            self._tell("findings", "rulers")
+
+    def _record_ruler(self, start_mm: Point, end_mm: Point) -> None:
+        values = {"start_mm": [round(v, 3) for v in start_mm], "end_mm": [round(v, 3) for v in end_mm]}
+        self._record(Event("ruler", self.volume.seriesuid, self.reviewer, "", values))
 
     def add_missed(self, *, diameter_mm: float | None = None) -> None:
         """Mark a nodule that the AI missed at the crosshair, and select it."""
@@ -203,10 +211,10 @@ class Session(Viewing):
             self.select(uid)
 
     def undo(self) -> None:
-        """Take back the last decision that still stands (with an event of its own)."""
+        """Take back the last decision or ruler that still stands (with an event of its own)."""
         last = self.log.last_standing()
         if last is not None:
-            self.decide("undo", finding=last.finding, event=last.event)
+            self._record(Event("undo", self.volume.seriesuid, self.reviewer, last.finding, {"event": last.event}))
 
     @property
     def readers(self) -> tuple[str, ...]:

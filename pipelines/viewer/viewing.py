@@ -11,6 +11,15 @@ SLABS_MM: Final = (0.0, 5.0, 10.0, 15.0)
 OPACITIES: Final = (0.25, 0.5, 0.8, 0.0)
 
 
+def name_of(window: tuple[float, float]) -> str:
+    """The preset with this (centre, width) in HU, or nothing.
+
+    >>> name_of((400, 1800))
+    'bone'
+    """
+    return next((name for name, preset in WINDOWS.items() if tuple(preset) == tuple(window)), "")
+
+
 class Viewing:
     """Window, inversion, slab, opacity, and whether the AI's drawings and the patient's identifiers are shown."""
 
@@ -41,7 +50,7 @@ class Viewing:
     @property
     def window_name(self) -> str:
         """The preset in use, or nothing."""
-        return next((name for name, window in WINDOWS.items() if tuple(window) == self.window), "")
+        return name_of(self.window)
 
     def invert(self) -> None:
         """Turn black into white and back."""

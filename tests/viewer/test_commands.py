@@ -111,9 +111,9 @@ def test_commands_do_what_their_keys_do(desk, app):
     assert any(getattr(w, "nodulus_role", "") == "worklist" for w in desk.viewer.window.dock_widgets.values())
 
 
-def test_find_nodules_is_the_button(desk, app, qtbot):
+def test_find_nodules_is_the_button(desk, app, qtbot, monkeypatch):
     asked = []
-    desk.panel.finder.job = lambda volume, prompt, on_stage: asked.append(volume)
+    monkeypatch.setattr(desk.panel.finder, "job", lambda volume, prompt, on_stage: asked.append(volume))
     run(app, "find_nodules")
     qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=5000)
     assert asked == [desk.session.volume]

@@ -91,6 +91,21 @@ def test_dropping_a_file_opens_the_ct_and_the_panel(make_napari_viewer_proxy, vo
     assert len([row for row in viewer.layers if row.metadata["nodulus"] == "ct"]) == 1
 
 
+@pytest.mark.parametrize("name", ["IM0001", "CT-0001-slices", "1.2.840.113619.2.55"])
+def test_a_dicom_file_without_an_extension_opens_before_any_panel_is_there(
+    make_napari_viewer_proxy, volume, tmp_path, name
+):
+    """Neither a plugin is named nor a panel docked: napari itself must find the reader by the name of the file."""
+    from imaging.simulation.dicom_series import write_series
+
+    (one,) = write_series(volume, tmp_path / "written", enhanced=True, rng=np.random.default_rng(1))
+    path = one.rename(tmp_path / name)
+    viewer = make_napari_viewer_proxy()
+    layer = viewer.open(path, plugin=None)[0]
+    np.testing.assert_allclose(layer.data, volume.array, atol=0.6)
+    np.testing.assert_allclose(layer.data_to_world((3, 4, 5)), volume.grid.to_mm((3, 4, 5))[::-1], atol=0.01)
+
+
 def test_a_broken_file_is_refused_in_the_loaders_own_words(make_napari_viewer_proxy, tmp_path):
     from imaging import read_volume
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from pipelines.viewer.opening import open_session, own_folder, usable_series
 from pipelines.viewer.reader import get_reader
 from pipelines.viewer.results import show_result
 from pipelines.viewer.session import Session
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -177,3 +181,18 @@ def test_a_reader_can_mark_nodules_before_any_ai_result(dicom_folder):
     (row,) = again.findings
     assert row.finding.centre_mm == pytest.approx(session.point_mm)
     assert row.finding.diameter_mm == 6.0
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        *((name, True) for name in ("IM0001", "I", "IMAGE000001", "1.2.840.113619.2.5", "I.001", "a.DCM", "ct.nii.gz")),
+        *((name, False) for name in ("a.tif", "a.ome.tiff", "table.csv", "x.geojson", "a.b.png", "notes.docx")),
+    ],
+)
+def test_naparis_patterns_offer_nodulus_what_may_be_dicom_and_nothing_else(name, offered):
+    """What is offered and is not DICOM after all is handed back by `get_reader`."""
+    npe2 = pytest.importorskip("npe2")
+    manager = npe2.PluginManager()
+    manager.register(npe2.PluginManifest.from_file(ROOT / "pipelines" / "viewer" / "napari.yaml"))
+    assert bool(list(manager.iter_compatible_readers([f"/data/some.folder/{name}"]))) is offered

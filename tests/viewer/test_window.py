@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from shutil import copytree, ignore_patterns
 
 import numpy as np
 import pytest
 
-from imaging.errors import ModelError
+from imaging.geometry.volume import Origin
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.planes import PLANES
+from pipelines.viewer.review import FILE_NAME
+from pipelines.viewer.session import Session
 
 if not os.environ.get("NODULUS_REQUIRE_ALL"):
     pytest.importorskip("napari")
@@ -75,6 +79,24 @@ def test_the_picture_in_3d_is_not_mirrored(desk):
     assert set(desk.letters().values()) == {""}
     desk.press("0")
     assert desk.viewer.dims.ndisplay == 2
+
+
+@pytest.mark.parametrize("key", ["1", "2"])
+def test_the_corner_names_the_window_that_is_shown_in_3d_too(desk, key):
+    def said_and_shown():
+        low, high = desk.cockpit.layer("ct").contrast_limits
+        line = desk.viewer.canvas.overlays["nodulus_state"].text.splitlines()[1]
+        assert line.startswith(f"W {high - low:.0f} L {(low + high) / 2:.0f}".replace("-", "−"))
+        return line.split()[-1]
+
+    desk.press(key)
+    before = said_and_shown()
+    desk.press("0")
+    assert said_and_shown() == "bone"
+    desk.press("1" if key == "2" else "2")  # chosen meanwhile, it is for the planes
+    assert said_and_shown() == "bone"
+    desk.press("0")
+    assert said_and_shown() == {"1": "mediastinum", "2": "lung"}[key] != before
 
 
 # --- navigation ------------------------------------------------------------------------------------------------------
@@ -262,16 +284,15 @@ def test_right_drag_changes_the_window(desk):
     assert desk.viewer.scene.camera.zoom == zoom
 
 
-def drag(desk, button, position):
+def drag(desk, button, position, *, modifier=None):
     from qtpy.QtCore import QEvent, QPointF, Qt
     from qtpy.QtGui import QMouseEvent
     from qtpy.QtWidgets import QApplication
 
     where = QPointF(position)
     over = QPointF(desk.canvas.mapToGlobal(position))
-    event = QMouseEvent(
-        QEvent.Type.MouseMove, where, over, Qt.MouseButton.NoButton, button, Qt.KeyboardModifier.NoModifier
-    )
+    modifier = modifier or Qt.KeyboardModifier.NoModifier
+    event = QMouseEvent(QEvent.Type.MouseMove, where, over, Qt.MouseButton.NoButton, button, modifier)
     QApplication.sendEvent(desk.canvas, event)
 
 
@@ -312,7 +333,7 @@ def test_a_full_disk_is_said_and_closing_asks(desk, monkeypatch):
 
 
 # --- find nodules ----------------------------------------------------------------------------------------------------
-def test_cancel_stops_the_job(desk, qtbot):
+def test_cancel_stops_the_job(desk, qtbot, monkeypatch):
     from threading import Event
 
     started, ended = Event(), []
@@ -326,7 +347,7 @@ def test_cancel_stops_the_job(desk, qtbot):
         finally:
             ended.append(True)
 
-    desk.panel.finder.job = job
+    monkeypatch.setattr(desk.panel.finder, "job", job)
     desk.panel.finder.button.click()
     qtbot.waitUntil(started.is_set, timeout=5000)
     qtbot.waitUntil(lambda: desk.panel.finder.bar.value() > 0, timeout=5000)
@@ -337,16 +358,37 @@ def test_cancel_stops_the_job(desk, qtbot):
     assert desk.panel.message.text() == ""
 
 
-def test_missing_weights_are_said_in_the_models_own_words(desk, qtbot):
-    refusal = ModelError("weights.missing", "no file weights/x.safetensors")
+@pytest.mark.parametrize("gone", ["manifest.json", "*.safetensors"])
+def test_without_weights_the_search_says_so_and_the_session_goes_on(desk, tmp_path, monkeypatch, capfd, gone):
+    """The real search on the real loader, from a folder of weights that lacks a file."""
+    from imaging.models import weights
 
-    def job(volume, prompt, on_stage):
-        raise refusal
-
-    desk.panel.finder.job = job
+    folder = tmp_path / "weights"
+    copytree(weights.shipped_folder(), folder, ignore=ignore_patterns(gone))
+    monkeypatch.setattr(weights, "shipped_folder", lambda: folder)
+    desk.panel.adopt(a_chest(tmp_path))
     desk.panel.finder.button.click()
-    qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=5000)
-    assert desk.panel.message.text() == str(refusal)
+    desk.qtbot.waitUntil(lambda: not desk.panel.finder.work.running, timeout=60_000)
+    said = desk.panel.message.text()
+    assert "weights.missing" in said
+    assert "nodulus itself" not in said
+    assert "\n" not in said
+    assert "Traceback" not in "".join(capfd.readouterr())
+    assert desk.panel.message.isVisible()
+    assert desk.panel.finder.button.text() == "Find nodules"
+    desk.press("M")
+    assert [row.state for row in desk.panel.session.findings] == ["accepted"]
+    assert (desk.panel.session.folder / FILE_NAME).is_file()
+
+
+def a_chest(folder):
+    """A session on a coarse chest, in which lungs are found, without any result."""
+    from imaging.simulation.thorax import make_thorax
+
+    volume, _ = make_thorax(rng=np.random.default_rng(20), shape=(48, 96, 96), spacing_mm=(6.0, 3.7, 3.7))
+    session = Session(replace(volume, origin=Origin(seriesuid="a.chest", format="simulated")), reviewer="Dr. A. Reader")
+    session.keep_in(folder / "kept")
+    return session
 
 
 def test_every_key_has_its_action(desk):
