@@ -134,7 +134,7 @@ class Cockpit(LayerStack, Actions):
         lines += [f"maximum of {session.slab_mm:.0f} mm"] if session.slab_mm else []
         lines += ["inverted"] if session.inverted else []
         lines += [f"ruler: {session.unfinished.label}"] if session.unfinished else []
-        self._overlays.write("\n".join(lines), session.readout(session.point_mm, self.plane).replace(" · ", "\n"))
+        self._overlays.write("\n".join(lines), in_a_corner(session.readout(session.point_mm, self.plane)))
         self._overlays.identify(session.identifiers if session.identifiers_shown else "")
 
     # --- what the viewer says ---------------------------------------------------------------------------------------
@@ -173,12 +173,24 @@ class Cockpit(LayerStack, Actions):
         text = self.session.readout(point_mm, self.plane)
         self._readout = text
         self.viewer.status = text
-        self._overlays.write(None, text.replace(" · ", "\n"))
+        self._overlays.write(None, in_a_corner(text))
 
     def _on_status(self, event: Any) -> None:
         """napari's own status (indices without a unit) comes a moment later from a thread; ours goes over it."""
         if self._readout and event.value != self._readout and isinstance(event.value, dict):
             self.viewer.status = self._readout
+
+
+def in_a_corner(readout: str) -> str:
+    """A readout in short lines, which leave the letter at the edge of a narrow picture free.
+
+    >>> print(in_a_corner("HU 91 · LPS (56.5, 86.2, −115.6) mm · slice 91/133"))
+    HU 91
+    LPS in mm
+    56.5, 86.2, −115.6
+    slice 91/133
+    """
+    return readout.replace(" · ", "\n").replace("LPS (", "LPS in mm\n").replace(") mm", "")
 
 
 def _notify(text: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from imaging.errors import Notice
 from imaging.registration.alignment import Alignment
 from imaging.registration.growth import Growth, days_between, match_findings
+from pipelines.viewer.identifiers import readable_date
 from pipelines.viewer.opening import open_session
 from pipelines.viewer.session import Session
 
@@ -90,7 +91,7 @@ class Comparison:
         if self.days is None:
             return "another study, taken as the earlier one (a date is missing)"
         when = "earlier" if self.days > 0 else "later"
-        return f"study of {_date(self.other)}, {abs(self.days)} days {when}"
+        return f"study of {readable_date(_date(self.other) or '')}, {abs(self.days)} days {when}"
 
     # --- one crosshair ----------------------------------------------------------------------------------------------
     def show(self, row: Growth) -> None:

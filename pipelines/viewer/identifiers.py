@@ -30,6 +30,13 @@ def identifiers_of(volume: Volume) -> str:
 def _readable(keyword: str, value: str) -> str:
     if keyword == "PatientName":
         return " ".join(part for part in value.split("=")[0].split("^") if part)
-    if keyword.endswith("Date") and len(value) == 8:
-        return f"{value[:4]}-{value[4:6]}-{value[6:]}"
-    return value
+    return readable_date(value) if keyword.endswith("Date") else value
+
+
+def readable_date(value: str) -> str:
+    """A DICOM date as a person writes it; what is none stays as it is.
+
+    >>> readable_date("20260102")
+    '2026-01-02'
+    """
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 else value

@@ -166,7 +166,7 @@ class OtherPlanes(QWidget):
         layout.setSpacing(2)
         for view in self.views.values():
             layout.addWidget(view)
-        self.setMinimumWidth(260)
+        self.setMinimumWidth(200)
         self.viewer.layers.events.inserted.connect(self._follow)
         self.viewer.layers.events.removed.connect(self._follow)
         self.viewer.dims.events.order.connect(self._arrange)

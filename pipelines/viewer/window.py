@@ -22,6 +22,9 @@ Choose = Callable[[list[SeriesInfo], list[SeriesInfo]], SeriesInfo | None]
 #: What a reader of napari returns when there is no layer to add.
 NOTHING: Final[list[tuple[None]]] = [(None,)]
 
+#: What stands on the left of the picture, by the beginning of its title.
+BESIDE: Final = ("Other planes", "Compare")
+
 
 def open_window(
     path: Path, result: Path | None, *, other: Path | None = None, other_result: Path | None = None, block: bool = True
@@ -63,9 +66,9 @@ def arrange(viewer: Any) -> None:
     docks = {dock.objectName(): dock for dock in main.findChildren(QDockWidget)}
     if "layer controls" in docks:
         docks["layer controls"].hide()
-    for name in ("Other planes", "Compare"):
-        if (widget := next((row for key, row in docks.items() if key.startswith(name)), None)) is not None:
-            main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, widget, Qt.Orientation.Horizontal)
+    beside = [next((row for key, row in docks.items() if key.startswith(name)), None) for name in BESIDE]
+    for widget in (widget for widget in beside if widget is not None):
+        main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, widget, Qt.Orientation.Horizontal)
     if "layer list" in docks:
         main.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks["layer list"])
     viewer.window.resize(1500, 950)
@@ -73,6 +76,11 @@ def arrange(viewer: Any) -> None:
     if reading is not None and "layer list" in docks:
         QApplication.processEvents()  # the docks must have their room before it is shared out
         main.resizeDocks([reading, docks["layer list"]], [620, 230], Qt.Orientation.Vertical)
+    planes, other = beside
+    if planes is not None and other is not None:
+        main.resizeDocks([planes, other], [200, 465], Qt.Orientation.Horizontal)
+    elif planes is not None:
+        main.resizeDocks([planes], [260], Qt.Orientation.Horizontal)
     viewer.reset_view()
 
 

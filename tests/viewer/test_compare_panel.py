@@ -150,5 +150,5 @@ def test_what_was_prepared_is_shown(own_desk, tmp_path, qtbot, monkeypatch):
     monkeypatch.setattr("pipelines.viewer.compare_panel.prepare", lambda *_, **__: Beside(then, ALIGNMENT, ()))
     panel.begin(tmp_path)
     qtbot.waitUntil(lambda: panel.comparison is not None, timeout=5000)
-    assert panel.title.text() == "study of 20251003, 91 days earlier"
+    assert panel.title.text() == "study of 2025-10-03, 91 days earlier"
     assert panel.table.rowCount() == 4

@@ -47,13 +47,13 @@ def test_matched_findings_have_their_growth(comparison):
     assert first.doubling_days == pytest.approx(91.0)
     assert first.apart_mm == pytest.approx(0.0, abs=1e-9)
     assert second.doubling_days is None
-    assert comparison.title == "study of 20251003, 91 days earlier"
+    assert comparison.title == "study of 2025-10-03, 91 days earlier"
 
 
 def test_the_later_study_counts_as_later_whichever_is_read(tmp_path):
     now, then = now_and_then(tmp_path)
     turned = Comparison(then, now, ALIGNMENT.inverse)
-    assert turned.title == "study of 20260102, 91 days later"
+    assert turned.title == "study of 2026-01-02, 91 days later"
     assert [row.change for row in turned.rows] == ["grown", "unchanged", "new", "gone"]
     assert turned.rows[0].doubling_days == pytest.approx(91.0)
     here, beside = turned.sides(turned.rows[0])
