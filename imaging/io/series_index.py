@@ -14,6 +14,7 @@ from imaging.io import dicom_frames, dicom_groups, dicom_pixels
 from imaging.io.dicom_geometry import Stack, place
 from imaging.io.dicom_header import FIRST_BYTES, Header, read_header
 from imaging.io.dicom_slices import Slice, damaged
+from imaging.io.dicom_tags import LOSSY_SYNTAXES
 from imaging.io.dicom_uneven import Filling
 from imaging.io.files import FileHeader
 from imaging.io.foreign import foreign_archive
@@ -282,6 +283,9 @@ def _header_notices(group: dicom_groups.Group, series: _Series) -> list[Notice]:
         notices.append(Notice("pixels.monochrome1", "PhotometricInterpretation is MONOCHROME1"))
     if any(one.get("LossyImageCompression") == "01" for one in group.slices):
         notices.append(Notice("pixels.lossy", "LossyImageCompression is 01"))
+    elif lossy := {one.file.transfer_syntax for one in group.slices} & LOSSY_SYNTAXES:
+        text = f"TransferSyntaxUID is {', '.join(sorted(lossy))}, although LossyImageCompression does not say so"
+        notices.append(Notice("pixels.lossy", text))
     return notices
 
 

@@ -75,15 +75,16 @@ def test_htj2k(syntax: str, tmp_path: Path) -> None:
     assert_right(imaging.read_volume(tmp_path), ramp())
 
 
+@pytest.mark.parametrize("said", [{"LossyImageCompression": "01"}, {}], ids=["said", "not said"])
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"])
-def test_jpeg_with_loss_is_read_with_a_warning(syntax: str, tmp_path: Path) -> None:
+def test_jpeg_with_loss_is_read_with_a_warning(syntax: str, said: dict[str, str], tmp_path: Path) -> None:
     """Eight bits, as JPEG baseline has; the encoder is Pillow's, the judge is Pillow's decoder."""
     truth = ramp()
     buffer = io.BytesIO()
     Image.fromarray(((truth.array[0] + 24) / 9).astype(np.uint8)).save(buffer, "JPEG", quality=95)
     decoded = np.asarray(Image.open(io.BytesIO(buffer.getvalue())))
     options = SeriesOptions(signed=False, slope=9.0)
-    eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "LossyImageCompression": "01"}
+    eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7} | said
     save(put(make_series(truth, options), syntax, buffer.getvalue(), **eight), tmp_path)
     volume = imaging.read_volume(tmp_path)
     assert np.abs(volume.array[0] - (decoded * 9.0 - 1024)).max() <= 9.0
