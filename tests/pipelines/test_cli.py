@@ -344,6 +344,21 @@ def test_inspect_ends_with_4_where_predict_would_refuse_the_values(spine, info, 
     assert "Refused: input.not_hu" in said
 
 
+def test_inspect_tells_of_files_without_the_patients_name(spine, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    from dataclasses import replace
+
+    from imaging.geometry.volume import Origin
+
+    told = (Notice("series.files_ignored", "1 file: Quarkfish/notes.txt"),)
+    origin = Origin("1.2.3", "dicom", header={"PatientName": "QUARKFISH^Zeb"})
+    named = replace(spine.read_volume(Path("ct"), series=spine.infos[0]), origin=origin, warnings=told)
+    monkeypatch.setattr("imaging.io.read_volume", lambda *_, **__: named)
+    assert run(["inspect", "ct"]) == 0
+    said = capsys.readouterr().out
+    assert "note series.files_ignored: 1 file: …/notes.txt" in said
+    assert "quarkfish" not in said.casefold()
+
+
 def test_info_says_what_is_installed(spine, capsys: pytest.CaptureFixture[str]):
     assert run(["info", "--json"]) == 0
     facts = last_json(capsys.readouterr().out)

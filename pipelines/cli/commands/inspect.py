@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +52,17 @@ def inspect(path: Path, /, *, series: str | None = None, voice: Voice = Voice())
 
 
 def _facts(volume: Volume) -> dict[str, Any]:
-    """Geometry, range and doubts of a series."""
+    """Geometry, range and doubts of a series; the patient's name is in none of them, whatever the files are called."""
+    from imaging.io.identifiers import identifying_words, without
+
+    names = identifying_words(volume.origin.header if volume.origin else None)
+    told = [replace(notice, message=without(notice.message, names)) for notice in volume.warnings]
     return {
         "grid": volume.grid.to_json(),
         "is_hu": volume.is_hu,
         "lowest": float(volume.array.min()),
         "highest": float(volume.array.max()),
-        "warnings": [notice.to_json() for notice in volume.warnings],
+        "warnings": [notice.to_json() for notice in told],
     }
 
 
