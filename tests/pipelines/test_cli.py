@@ -359,6 +359,19 @@ def test_inspect_tells_of_files_without_the_patients_name(spine, monkeypatch, ca
     assert "quarkfish" not in said.casefold()
 
 
+@pytest.mark.parametrize(("not_begun", "code"), [(0, 3), (2, 1)])
+def test_a_batch_that_a_full_disk_ended_did_not_go_through(
+    not_begun: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from pipelines.batch.run import Summary
+
+    summary = Summary((), 0, 1, not_begun=not_begun)
+    monkeypatch.setattr(Summary, "all_done", False)
+    monkeypatch.setattr("pipelines.batch.run.run_batch", lambda *_, **__: summary)
+    assert run(["batch", "in", "-o", "out", "--quiet"]) == code
+    assert ("output.disk_full: 2 case(s) not begun" in capsys.readouterr().err) == bool(not_begun)
+
+
 def test_info_says_what_is_installed(spine, capsys: pytest.CaptureFixture[str]):
     assert run(["info", "--json"]) == 0
     facts = last_json(capsys.readouterr().out)

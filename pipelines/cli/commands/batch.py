@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,7 @@ def batch(
     """Analyse every CT in a folder; a broken one is a row of failures.csv and the run goes on.
 
     Run the same command again after anything: what is done is skipped, everything else is tried again.
-    Ends with 3 where a case failed or was refused.
+    Ends with 3 where a case failed or was refused, with 1 where a full disk ended the run.
 
     Parameters
     ----------
@@ -58,6 +59,9 @@ def batch(
             **analysis.to_options(),
         )
     code = Exit.OK if summary.all_done else Exit.CASES_FAILED
+    if summary.not_begun:  # the run did not go through: a script must not take it for one that did
+        code = Exit.BUG
+        print(f"nodulus: output.disk_full: {summary.not_begun} case(s) not begun", file=sys.stderr, flush=True)
     tell(voice, {"output": str(output), "exit_code": int(code), **summary.to_json()}, lambda: _text(summary, output))
     return int(code)
 
