@@ -41,8 +41,8 @@ GHOST_RADII, GHOST_MM = 1.2, (4.0, 14.0)
 GHOST_TRIES = 4
 #: The ball inside a leaked outline is kept where its centre is this near to the seed, mm.
 NEAR_SEED_MM = 3.0
-#: A lesion that holds no ball as wide as this is small, mm: its tokens light up in its middle, and its outline may have
-#: run along a vessel or the chest wall. Larger ones light up at the rim or beside it. Chosen on validation windows.
+#: A lesion that holds no ball as wide as this is small, mm: the evidence for it lies in its middle, and its outline may
+#: have run along a vessel or the chest wall. Evidence for larger ones lies at the rim too. Chosen on validation windows.
 SMALL_MM = 6.0
 #: A small lesion's outline with its centre farther than this from where mirrored windows see it went astray, mm.
 ASIDE_MM = 1.5
@@ -78,7 +78,7 @@ class Place:
 
     @property
     def is_small(self) -> bool:
-        """Whether its tokens can be trusted more than its outline."""
+        """Whether evidence can be trusted more than its outline."""
         return self.lesion is None or 2 * float(self.lesion.depth_mm.max()) < SMALL_MM
 
     @property
@@ -205,7 +205,7 @@ def _lights(place: Place, ghost: Place) -> bool:
 def centred(volume: Volume, lungs: Lungs, place: Place, look: Look) -> Place:
     """The place with the logit of a second look and, if it is small, with its centre where that look sees it.
 
-    Mirrored windows speak of places in their own axial plane; along the body the outline is believed unless it went
+    Its evidence lies in the axial plane of its window; along the body the outline is believed unless it went
     astray. Then no size is given.
     """
     looked = replace(place, logit=look.logit)
