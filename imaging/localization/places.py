@@ -42,7 +42,7 @@ GHOST_TRIES = 4
 #: The ball inside a leaked outline is kept where its centre is this near to the seed, mm.
 NEAR_SEED_MM = 3.0
 #: A lesion that holds no ball as wide as this is small, mm: the evidence for it lies in its middle, and its outline may
-#: have run along a vessel or the chest wall. Evidence for larger ones lies at the rim too. Chosen on validation windows.
+#: have run along a vessel or the chest wall. Evidence for larger ones lies at the rim too. Chosen on `val`.
 SMALL_MM = 6.0
 #: A small lesion's outline with its centre farther than this from where mirrored windows see it went astray, mm.
 ASIDE_MM = 1.5
