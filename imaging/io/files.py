@@ -94,12 +94,15 @@ def judge_hu(array: npt.NDArray[np.float32]) -> tuple[bool, tuple[Notice, ...]]:
     return is_hu, () if doubt is None else (Notice("file.hu_doubtful" if is_hu else "file.not_hu", doubt),)
 
 
-def grid_of(file_affine: Floats, shape: tuple[int, int, int], entry: Entry) -> tuple[Grid, tuple[Notice, ...]]:
+def grid_of(
+    file_affine: Floats, shape: tuple[int, int, int], entry: Entry, *, fields: str
+) -> tuple[Grid, tuple[Notice, ...]]:
     """The grid of a file's affine, and a doubt if its spacing is hardly that of a CT.
 
     Args:
         file_affine: takes the file's (column, row, slice) index to LPS mm.
         shape: (slice, row, column).
+        fields: those of the header that the affine was made of, with their values; a refusal names them.
 
     Raises:
         InputError: ``geometry.singular``.
@@ -107,23 +110,27 @@ def grid_of(file_affine: Floats, shape: tuple[int, int, int], entry: Entry) -> t
     try:
         grid = Grid(shape, file_affine[:, (2, 1, 0, 3)])
     except InputError as error:
-        raise InputError(error.code, error.message, where=entry.name) from error
+        raise InputError(error.code, f"{fields}: {error.message}", where=entry.name) from error
     doubt = doubt_about_spacing(grid.spacing_mm)
     return grid, () if doubt is None else (Notice("file.spacing_doubtful", doubt),)
 
 
-def volume_shape(sizes: list[int], entry: Entry, limits: Limits) -> tuple[int, int, int]:
+def volume_shape(sizes: list[int], entry: Entry, limits: Limits, *, field: str) -> tuple[int, int, int]:
     """(slice, row, column) of a file's sizes, fastest first; further axes must have one step.
+
+    Args:
+        sizes: as the header gives them.
+        field: the name that they have there; a refusal names it.
 
     Raises:
         InputError: ``file.dimensions``, ``file.header``, ``input.too_large``.
     """
     text = " x ".join(str(size) for size in sizes)
     if any(size < 1 for size in sizes):
-        raise InputError("file.header", f"sizes {text}: each must be at least 1", where=entry.name)
+        raise InputError("file.header", f"{field} {text}: each must be at least 1", where=entry.name)
     if len(sizes) < 3 or any(size != 1 for size in sizes[3:]):
-        raise InputError("file.dimensions", f"sizes {text}: not three dimensions", where=entry.name)
+        raise InputError("file.dimensions", f"{field} {text}: not three dimensions", where=entry.name)
     if min(sizes[:3]) < 2:
-        raise InputError("file.dimensions", f"sizes {text}: a single slice is not a volume", where=entry.name)
+        raise InputError("file.dimensions", f"{field} {text}: a single slice is not a volume", where=entry.name)
     limits.check_voxels(*sizes[2::-1], where=entry.name)
     return sizes[2], sizes[1], sizes[0]

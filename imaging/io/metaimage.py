@@ -33,6 +33,10 @@ DTYPES = {
     "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
+#: The fields that place a voxel, each with all its names; an element's size stands in for a spacing that is not there.
+_MATRIX = ("TransformMatrix", "Rotation", "Orientation")
+_OFFSET = ("Offset", "Position", "Origin")
+_SPACING = ("ElementSpacing", "ElementSize")
 _START = re.compile(rb"\s*(ObjectType|Comment|ObjectSubType|NDims|Name|ID|BinaryData|DimSize|ElementType)[ \t]*=")
 
 
@@ -64,11 +68,11 @@ def read_metaimage_header(source: Entry | str | Path, *, limits: Limits | None =
     sizes = whole_numbers(_required(fields, "DimSize", entry), "DimSize", entry)
     if whole_numbers(_required(fields, "NDims", entry), "NDims", entry) != [len(sizes)]:
         raise bad_header(entry, f"NDims {fields['NDims']} contradicts DimSize {fields['DimSize']}")
-    shape = volume_shape(sizes, entry, entry.limits)
+    shape = volume_shape(sizes, entry, entry.limits, field="DimSize")
     layout, layout_notices = _layout(fields, end, shape, entry)
     layout.check_size()
     affine, place_notices = _place(fields, len(sizes), entry)
-    grid, grid_notices = grid_of(affine, shape, entry)
+    grid, grid_notices = grid_of(affine, shape, entry, fields=_placing_fields(fields))
     entries = (entry,) if layout.entry is entry else (entry, layout.entry)
     notices = place_notices + grid_notices + layout_notices
     modality = fields.get("Modality", "MET_MOD_CT").upper()
@@ -76,6 +80,12 @@ def read_metaimage_header(source: Entry | str | Path, *, limits: Limits | None =
         return FileHeader("metaimage", grid, layout, entries, notices)
     notices += (Notice("file.not_hu", f"Modality is {modality[:40]}, not MET_MOD_CT"),)
     return FileHeader("metaimage", grid, layout, entries, notices, is_hu=False)
+
+
+def _placing_fields(fields: dict[str, str]) -> str:
+    """The fields that `_place` goes by, as the header has them, for a refusal."""
+    names = (*_MATRIX, *_SPACING, *_OFFSET)
+    return "; ".join(f"{name} = {fields[name][:120]}" for name in names if name in fields)
 
 
 def _parse(head: bytes, entry: Entry) -> tuple[dict[str, str], int]:
@@ -178,12 +188,12 @@ def _scale(fields: dict[str, str], entry: Entry) -> tuple[float, float, tuple[No
 def _place(fields: dict[str, str], dimensions: int, entry: Entry) -> tuple[Floats, tuple[Notice, ...]]:
     """4 x 4 from (column, row, slice) to LPS mm; a negative spacing turns its axis round."""
     notices: tuple[Notice, ...] = ()
-    spacing = _one_of(fields, ("ElementSpacing",), entry) or fields.get("ElementSize")
+    spacing = next((fields[name] for name in _SPACING if name in fields), None)
     if spacing is None:
         raise InputError("file.geometry", "there is neither ElementSpacing nor ElementSize", where=entry.name)
     steps = numbers(spacing, dimensions, "ElementSpacing", entry)[:3]
-    matrix = _one_of(fields, ("TransformMatrix", "Rotation", "Orientation"), entry)
-    offset = _one_of(fields, ("Offset", "Position", "Origin"), entry)
+    matrix = _one_of(fields, _MATRIX, entry)
+    offset = _one_of(fields, _OFFSET, entry)
     if matrix is None or offset is None:
         missing = "orientation (TransformMatrix)" if matrix is None else "position (Offset)"
         notices += (Notice("file.frame_unknown", f"there is no {missing}; the axes of a CT in LPS are assumed"),)

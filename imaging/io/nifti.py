@@ -106,11 +106,11 @@ def read_nifti_header(source: Entry | str | Path, *, limits: Limits | None = Non
     fields = _parse(gunzipped_head(entry, 540), entry)
     if not 1 <= fields.dim[0] <= 7:
         raise InputError("file.header", f"dim[0] is {fields.dim[0]}, not 1 to 7", where=entry.name)
-    shape = volume_shape(list(fields.dim[1 : fields.dim[0] + 1]), entry, entry.limits)
+    shape = volume_shape(list(fields.dim[1 : fields.dim[0] + 1]), entry, entry.limits, field="dim[1:]")
     layout, scale_notices = _layout(fields, shape, entry)
     layout.check_size()
     affine, place_notices = _place(fields, shape, entry)
-    grid, grid_notices = grid_of(LPS_RAS @ affine, shape, entry)
+    grid, grid_notices = grid_of(LPS_RAS @ affine, shape, entry, fields=_placing_fields(fields))
     entries = (entry,) if layout.entry is entry else (entry, layout.entry)
     notices = place_notices + grid_notices + scale_notices
     if fields.intent not in _OTHER_INTENTS:
@@ -209,6 +209,9 @@ def _place(fields: _Fields, shape: tuple[int, int, int], entry: Entry) -> tuple[
     if UNITS[unit] != 1.0:
         notices = (Notice("file.unit_converted", f"xyzt_units says {'metres' if unit == 1 else 'micrometres'}"),)
     if fields.sform_code > 0:
+        if not np.isfinite(fields.srow).all():
+            text = f"{_placing_fields(fields)}: these must be finite numbers"
+            raise InputError("geometry.singular", text, where=entry.name)
         affine = np.vstack([np.reshape(fields.srow, (3, 4)), [0, 0, 0, 1]]).astype(np.float64)
         notices += _doubts_about_sform(fields, affine, shape, UNITS[unit])
     elif fields.qform_code > 0:
@@ -225,11 +228,21 @@ def _place(fields: _Fields, shape: tuple[int, int, int], entry: Entry) -> tuple[
     return to_mm @ affine, notices
 
 
+def _placing_fields(fields: _Fields) -> str:
+    """The fields that `_place` goes by, in the header's own axes and unit, for a refusal."""
+    if fields.sform_code > 0:
+        rows = ", ".join(f"srow_{axis} {_words(fields.srow[4 * i : 4 * i + 4])}" for i, axis in enumerate("xyz"))
+        return f"the sform (sform_code {fields.sform_code}): {rows}"
+    if fields.qform_code > 0:
+        quaternion, offset = _words(fields.quaternion), _words(fields.qoffset)
+        text = f"quatern_b, c, d {quaternion}, qoffset_x, y, z {offset}, pixdim[0:4] {_words(fields.pixdim[:4])}"
+        return f"the qform (qform_code {fields.qform_code}): {text}"
+    return f"pixdim[1:4] {_words(fields.pixdim[1:4])}"
+
+
 def _doubts_about_sform(
     fields: _Fields, affine: Floats, shape: tuple[int, int, int], unit_mm: float
 ) -> tuple[Notice, ...]:
-    if not np.isfinite(affine).all():
-        return ()
     notices: tuple[Notice, ...] = ()
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     given = np.abs(fields.pixdim[1:4])
@@ -259,9 +272,13 @@ def _qform(fields: _Fields, entry: Entry | None) -> Floats:
     """4 x 4 of the quaternion, in the header's unit (method 2 of nifti1.h)."""
     b, c, d = (float(value) for value in fields.quaternion)
     rest = 1.0 - (b * b + c * c + d * d)
-    if not rest > -1e-4 or not np.isfinite(fields.qoffset).all():
-        name = entry.name if entry else None
-        raise InputError("file.geometry", f"the quaternion {b:g}, {c:g}, {d:g} is not a rotation", where=name)
+    name = entry.name if entry else None
+    if not rest > -1e-4:
+        text = f"quatern_b, c, d {b:g}, {c:g}, {d:g}: this quaternion is not a rotation"
+        raise InputError("file.geometry", text, where=name)
+    if not np.isfinite(fields.qoffset).all():
+        text = f"qoffset_x, y, z {_words(fields.qoffset)}: these must be finite numbers"
+        raise InputError("file.geometry", text, where=name)
     a = np.sqrt(max(rest, 0.0))
     a, b, c, d = np.array([a, b, c, d]) / np.sqrt(a * a + b * b + c * c + d * d)
     rotation = np.array(
@@ -283,9 +300,13 @@ def _positive_steps(fields: _Fields, entry: Entry | None) -> list[float]:
     steps = [float(step) for step in fields.pixdim[1:4]]
     if not all(np.isfinite(step) and step > 0 for step in steps):
         raise InputError(
-            "file.geometry", f"pixdim {_numbers(steps)} must be above 0", where=entry.name if entry else None
+            "file.geometry", f"pixdim[1:4] {_words(steps)}: each must be above 0", where=entry.name if entry else None
         )
     return steps
+
+
+def _words(values: Any) -> str:
+    return " ".join(f"{float(value):g}" for value in values)
 
 
 def _numbers(values: Any) -> str:

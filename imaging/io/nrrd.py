@@ -79,17 +79,23 @@ def read_nrrd_header(source: Entry | str | Path, *, limits: Limits | None = None
         raise bad_header(entry, f"dimension {fields['dimension']} contradicts sizes {fields['sizes']}")
     spatial = _spatial_axes(sizes, entry)
     _check_kinds(fields, spatial, len(sizes), entry)
-    shape = volume_shape([sizes[axis] for axis in spatial], entry, entry.limits)
+    shape = volume_shape([sizes[axis] for axis in spatial], entry, entry.limits, field="sizes")
     layout = _layout(fields, head, end, shape, entry)
     layout.check_size()
     affine, notices = _place(fields, spatial, len(sizes), entry)
-    grid, grid_notices = grid_of(affine, shape, entry)
+    grid, grid_notices = grid_of(affine, shape, entry, fields=_placing_fields(fields))
     notices += grid_notices
     entries = (entry,) if layout.entry is entry else (entry, layout.entry)
     if "old min" not in fields and "old max" not in fields:
         return FileHeader("nrrd", grid, layout, entries, notices)
     notices += (Notice("file.not_hu", "'old min' and 'old max' say that the values were rescaled to fit their type"),)
     return FileHeader("nrrd", grid, layout, entries, notices, is_hu=False)
+
+
+def _placing_fields(fields: dict[str, str]) -> str:
+    """The fields that `_place` goes by, as the header has them, for a refusal."""
+    names = ("space directions", "space origin") if "space directions" in fields else ("spacings",)
+    return "; ".join(f"{name}: {fields[name][:120]}" for name in names if name in fields)
 
 
 def _parse(head: bytes, entry: Entry) -> tuple[dict[str, str], int]:

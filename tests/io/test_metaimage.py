@@ -156,7 +156,12 @@ def test_negative_spacing_turns_the_axis(tmp_path: Path) -> None:
 
 
 def test_zero_spacing(tmp_path: Path) -> None:
-    assert refusal(tmp_path, mha_bytes(RAW, ElementSpacing="0.7 0.8 0")) == "geometry.singular"
+    with pytest.raises(InputError) as caught:
+        read_bytes(tmp_path, mha_bytes(RAW, ElementSpacing="0.7 0.8 0"))
+    assert caught.value.code == "geometry.singular"
+    assert "ElementSpacing = 0.7 0.8 0; " in caught.value.message
+    assert "TransformMatrix = " in caught.value.message
+    assert caught.value.where == "ct.mha"
 
 
 @pytest.mark.parametrize("packed", [False, True])

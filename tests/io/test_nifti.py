@@ -174,12 +174,23 @@ def test_impossible_pixdim_of_a_qform(tmp_path: Path, value: float) -> None:
     with pytest.raises(InputError) as caught:
         read_bytes(tmp_path, nifti_bytes(stored(), qform=ras(), pixdim_1=value))
     assert caught.value.code == "file.geometry"
+    assert f"pixdim[1:4] {value:g} 0.8 2.5" in caught.value.message
+    assert caught.value.where == "ct.nii"
 
 
 def test_quaternion_that_is_no_rotation(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_bytes(tmp_path, nifti_bytes(stored(), qform=ras(), quatern_b=1.5))
     assert caught.value.code == "file.geometry"
+    assert "quatern_b, c, d 1.5, " in caught.value.message
+
+
+def test_offset_of_a_qform_without_a_number(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_bytes(tmp_path, nifti_bytes(stored(), qform=ras(), qoffset_y=np.nan))
+    assert caught.value.code == "file.geometry"
+    assert "qoffset_x, y, z -90.5 nan 33" in caught.value.message
+    assert "quatern" not in caught.value.message
 
 
 @pytest.mark.parametrize("broken", [0.0, np.nan])
@@ -189,6 +200,18 @@ def test_singular_sform(tmp_path: Path, broken: float) -> None:
     with pytest.raises(InputError) as caught:
         read_bytes(tmp_path, nifti_bytes(stored(), sform=flat))
     assert caught.value.code == "geometry.singular"
+    assert f"sform_code 1): srow_x 0.569658 -0.352776 {broken:g} -90.5, srow_y " in caught.value.message
+    assert caught.value.where == "ct.nii"
+    assert caught.value.remedy
+
+
+def test_sform_with_an_empty_row(tmp_path: Path) -> None:
+    flat = ras()
+    flat[2] = 0
+    with pytest.raises(InputError) as caught:
+        read_bytes(tmp_path, nifti_bytes(stored(), sform=flat))
+    assert caught.value.code == "geometry.singular"
+    assert "srow_z 0 0 0 0" in caught.value.message
 
 
 @pytest.mark.parametrize("slope", [np.nan, np.inf, -np.inf])

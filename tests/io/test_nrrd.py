@@ -276,6 +276,13 @@ def test_broken_header(tmp_path: Path, fields: dict[str, Any], code: str) -> Non
     assert refusal(tmp_path, nrrd_bytes(RAW, **fields)) == code
 
 
+def test_a_refused_place_names_its_fields(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_bytes(tmp_path, nrrd_bytes(RAW, space_directions="(1,0,0) (0,1,0) (0,0,0)"))
+    assert "space directions: (1,0,0) (0,1,0) (0,0,0); space origin: " in caught.value.message
+    assert caught.value.where == "ct.nrrd"
+
+
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(*[st.integers(2, 9)] * 3),
