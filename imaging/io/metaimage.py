@@ -16,6 +16,7 @@ from imaging.geometry.volume import Volume
 from imaging.io.entries import Entry
 from imaging.io.files import FileHeader, as_entry, grid_of, read_volume, volume_shape
 from imaging.io.limits import Limits
+from imaging.io.orientation_letters import contradicts
 from imaging.io.text_header import (
     HEADER_BYTES,
     bad_header,
@@ -206,7 +207,18 @@ def _place(fields: dict[str, str], dimensions: int, entry: Entry) -> tuple[Float
         # The numbers of one axis stand together: rows of the text are columns here.
         cosines = numbers(matrix, dimensions**2, "TransformMatrix", entry).reshape(dimensions, dimensions).T[:3, :3]
         affine[:3, :3] = unit_columns(cosines, "TransformMatrix", entry)
+        notices += _orientation_doubt(fields.get("AnatomicalOrientation", ""), matrix, cosines)
     affine[:3, :3] *= steps * scale
     if offset is not None:
         affine[:3, 3] = numbers(offset, dimensions, "Offset", entry)[:3] * scale
     return affine, notices
+
+
+def _orientation_doubt(letters: str, matrix: str, cosines: Floats) -> tuple[Notice, ...]:
+    """The letters place nothing; ITK does not go by them either."""
+    if not contradicts(letters, cosines):
+        return ()
+    text = (
+        f"AnatomicalOrientation {letters[:10]} contradicts TransformMatrix {matrix[:120]}; the matrix counts, as in ITK"
+    )
+    return (Notice("file.orientation_conflict", text),)

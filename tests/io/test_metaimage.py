@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -214,6 +216,66 @@ def test_missing_place_is_doubted(tmp_path: Path, missing: str) -> None:
 
 def test_size_of_an_element_stands_in_for_the_spacing(tmp_path: Path) -> None:
     check(read_bytes(tmp_path, mha_bytes(RAW, leave_out=("ElementSpacing",), ElementSize=text(SPACING))))
+
+
+@pytest.mark.parametrize("letters", ["RAI", "LPS", "rai", "???", "????", "", "RAIX", "RRI", "RL"])
+def test_letters_that_fit_the_matrix_or_say_nothing(tmp_path: Path, letters: str) -> None:
+    """ROTATION is 10 to 30 degrees off LPS: RAI where the axes come from, LPS where they go to."""
+    check(read_bytes(tmp_path, mha_bytes(RAW, AnatomicalOrientation=letters)))
+
+
+@pytest.mark.parametrize("letters", ["LAI", "RPI", "RAS", "LPI", "ARI", "ASL", "LPIX"])
+def test_letters_that_contradict_the_matrix_are_told_and_the_matrix_counts(tmp_path: Path, letters: str) -> None:
+    volume = read_bytes(tmp_path, mha_bytes(RAW, AnatomicalOrientation=letters))
+    check(volume, "file.orientation_conflict")
+    message = volume.warnings[0].message
+    assert f"AnatomicalOrientation {letters} contradicts TransformMatrix 0." in message
+    assert "the matrix counts, as in ITK" in message
+
+
+def test_letters_beside_no_matrix_contradict_nothing_more(tmp_path: Path) -> None:
+    content = mha_bytes(RAW, leave_out=("TransformMatrix",), AnatomicalOrientation="LPI")
+    check(read_bytes(tmp_path, content), "file.frame_unknown", grid=truth(np.eye(3)))
+
+
+def test_itk_as_the_witness_that_the_matrix_counts(tmp_path: Path) -> None:
+    (tmp_path / "ct.mha").write_bytes(mha_bytes(RAW, AnatomicalOrientation="LPI"))
+    theirs = SimpleITK.ReadImage(str(tmp_path / "ct.mha"))
+    assert np.allclose(np.reshape(theirs.GetDirection(), (3, 3)), ROTATION)
+
+
+def _orientations() -> list[str]:
+    """All 48 ways to lay a box along the axes of the body."""
+    pairs = [("L", "R"), ("P", "A"), ("S", "I")]
+    return ["".join(word) for order in itertools.permutations(pairs) for word in itertools.product(*order)]
+
+
+def _written_by_simpleitk(path: Path, direction: Any) -> Any:
+    image = SimpleITK.GetImageFromArray(stored())
+    image.SetDirection([float(cosine) for cosine in np.ravel(direction)])
+    SimpleITK.WriteImage(image, str(path))
+    return read_metaimage(path)
+
+
+def test_no_orientation_that_simpleitk_writes_is_doubted(tmp_path: Path) -> None:
+    letters = set()
+    for name in _orientations():
+        direction = SimpleITK.DICOMOrientImageFilter.GetDirectionCosinesFromOrientation(name)
+        assert _written_by_simpleitk(tmp_path / "ct.mha", direction).warnings == ()
+        letters.add(re.search(rb"AnatomicalOrientation = (\w{3})\n", (tmp_path / "ct.mha").read_bytes())[1])
+    assert len(letters) == 48
+
+
+def test_no_oblique_image_that_simpleitk_writes_is_doubted(tmp_path: Path) -> None:
+    rotations = [*Rotation.random(150, random_state=0).as_matrix(), *_ties()]
+    for rotation in rotations:
+        assert _written_by_simpleitk(tmp_path / "ct.mha", rotation).warnings == ()
+
+
+def _ties() -> list[np.ndarray]:
+    """Rotations in which two or three letters would do as well for an axis."""
+    angles = itertools.product((45, 135, -45), (0, 35.26438968, 45), (0, 45, 90))
+    return [Rotation.from_euler("zyx", angle, degrees=True).as_matrix() for angle in angles]
 
 
 def test_another_modality_is_not_hu(tmp_path: Path) -> None:
