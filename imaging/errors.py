@@ -63,7 +63,7 @@ class ImagingError(Exception):
     Args:
         code: a key of `CODES`.
         message: what happened, naming the tag, the value and the expectation.
-        where: the file or series it happened in, if there is one.
+        where: the file or series it happened in, if there is one; what cannot be printed in its name is escaped.
         remedy: what to do next; by default the one in `CODES`.
 
     Raises:
@@ -74,7 +74,7 @@ class ImagingError(Exception):
         info = CODES[code]
         self.code = code
         self.message = message
-        self.where = None if where is None else str(where)
+        self.where = None if where is None else printable(where)
         self.remedy = info.remedy if remedy is None else remedy
         super().__init__(code, message)
 
@@ -85,6 +85,18 @@ class ImagingError(Exception):
     def to_json(self) -> dict[str, str | None]:
         """The error as plain values: code, message, where, remedy."""
         return {"code": self.code, "message": self.message, "where": self.where, "remedy": self.remedy}
+
+
+def printable(name: str | Path) -> str:
+    r"""A name that can be shown, logged and encoded: what cannot be printed is escaped.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class InputError(ImagingError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from imaging.errors import ImagingError
@@ -14,7 +15,7 @@ def content_sha256(path: Path) -> str:
 
     digest = hashlib.sha256()
     for file in input_files(path):
-        digest.update(f"{file.relative_to(path.parent)}\0{file_sha256(file)}\n".encode())
+        digest.update(os.fsencode(f"{file.relative_to(path.parent)}\0{file_sha256(file)}\n"))
     return digest.hexdigest()
 
 
@@ -23,7 +24,7 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
     for file in input_files(path):
         facts = file.stat()
-        digest.update(f"{file.relative_to(path.parent)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{file.relative_to(path.parent)}\0{facts.st_size}\0{facts.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 

@@ -6,7 +6,6 @@ plain lines in a log file, JSON lines for a program, or nothing. The viewer and 
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TextIO
+
+from pipelines.strict_json import encodable, strict_json
 
 OnStage = Callable[[str, int, int], None]
 OnProgress = Callable[[int, int], None]
@@ -113,7 +114,7 @@ class Lines:
         """Nothing to tidy."""
 
     def _line(self, text: str) -> None:
-        print(time.strftime("%H:%M:%S"), text, file=self._stream, flush=True)
+        print(time.strftime("%H:%M:%S"), encodable(text), file=self._stream, flush=True)
 
 
 class JsonLines:
@@ -135,7 +136,7 @@ class JsonLines:
     def event(self, name: str, **facts: Any) -> None:
         """One line; the sentence meant for people is left out."""
         facts.pop("text", None)
-        print(json.dumps({"event": name, **facts}), file=self._stream, flush=True)
+        print(strict_json({"event": name, **facts}), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing to tidy."""
@@ -171,7 +172,7 @@ class Bars:
         if name == "case" and facts.get("case") in self._tasks:
             self._progress.remove_task(self._tasks.pop(facts["case"]))
         if facts.get("text"):
-            self._progress.console.print(facts["text"], markup=False, highlight=False)
+            self._progress.console.print(encodable(facts["text"]), markup=False, highlight=False)
 
     def close(self) -> None:
         """Take the bars away."""

@@ -21,8 +21,8 @@ from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from imaging.errors import InputError
-from imaging.io.entries import Entry, printable, reason, too_many_files
+from imaging.errors import InputError, printable
+from imaging.io.entries import Entry, reason, too_many_files
 from imaging.io.limits import RATIO_FREE_BYTES, Limits
 
 #: What a zip begins with: a member, no member at all, or a part of several.

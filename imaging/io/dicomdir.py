@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterable
 from contextlib import suppress
 
-from imaging.errors import InputError, Notice
-from imaging.io.entries import Entry, printable
+from imaging.errors import InputError, Notice, printable
+from imaging.io.entries import Entry
 
 _UID = b"1.2.840.10008.1.3.10"
 #: (0004,1500) ReferencedFileID; a DICOMDIR is explicit little endian by definition.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from imaging.errors import InputError
+from imaging.errors import InputError, printable
 from imaging.io.limits import Limits
 
 # Without blocking, where the system knows it: a pipe without a writer would make opening wait for ever.
@@ -132,18 +132,6 @@ def unreadable(error: Exception, where: str) -> InputError:
 def too_many_files(limits: Limits, where: str) -> InputError:
     """The refusal for a folder or archive with more files than the limit."""
     return InputError("input.too_large", f"more than {limits.files:,} files (NODULUS_MAX_FILES)", where=where)
-
-
-def printable(name: str | Path) -> str:
-    r"""A name that can be shown, logged and encoded: what cannot be printed is escaped.
-
-    >>> printable("a\nb")
-    'a\\nb'
-    """
-    text = str(name)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def reason(error: Exception) -> str:

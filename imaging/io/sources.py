@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from imaging.errors import InputError, Notice
+from imaging.errors import InputError, Notice, printable
 from imaging.io.archives import ZIP_MAGIC, open_zip
 from imaging.io.dicomdir import has_the_name, is_dicomdir, missing_files
-from imaging.io.entries import Entry, disk_entry, file_entry, printable, reason, too_many_files, unreadable
+from imaging.io.entries import Entry, disk_entry, file_entry, reason, too_many_files, unreadable
 from imaging.io.limits import Limits
 
 __all__ = ["Entry", "Limits", "Source", "is_dicomdir", "open_source"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -134,7 +135,7 @@ def _with_unique_names(cases: Sequence[Case]) -> list[Case]:
     counts = Counter(case.name for case in safe)
     unique = []
     for case in safe:
-        own = hashlib.sha256(f"{case.path.name}\0{case.study}".encode()).hexdigest()[:8]
+        own = hashlib.sha256(os.fsencode(f"{case.path.name}\0{case.study}")).hexdigest()[:8]
         unique.append(case if counts[case.name] == 1 else replace(case, name=f"{case.name}-{own}"))
     return unique
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from imaging.errors import CODES, UsageError
+from imaging.errors import CODES, UsageError, printable
 from imaging.io.atomic import output_error
 from pipelines.analysis_options import AnalysisOptions
 from pipelines.batch.cases import Case, discover
@@ -206,7 +206,7 @@ class _Run:
         return sum(state.status == "running" for state in self._states.values())
 
     def _write_tables(self) -> None:
-        inputs = {name: str(case.path) for name, case in self._cases.items()}
+        inputs = {name: printable(case.path) for name, case in self._cases.items()}
         self._ledger.write_tables(list(self._states.values()), inputs)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from imaging.errors import ImagingError, OutputError
 from pipelines.cli.options import Voice
 from pipelines.exit_codes import Exit, exit_code_of
 from pipelines.progress import Reporter, choose_reporter
+from pipelines.strict_json import encodable, strict_json
 
 
 @contextmanager
@@ -33,14 +33,14 @@ def tell(voice: Voice, result: dict[str, Any], text: str | Callable[[], str]) ->
     """The result: as JSON with ``--json``, as the last event with ``--events``, else as text unless ``--quiet``."""
     words = None
     if voice.events:
-        words = json.dumps({"event": "result", **result})
+        words = strict_json({"event": "result", **result})
     elif voice.json:
-        words = json.dumps(result, indent=2)
+        words = strict_json(result, indent=2)
     elif not voice.quiet:
         words = text() if callable(text) else text
     try:
         if words is not None:
-            print(words)
+            print(encodable(words))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -56,9 +56,9 @@ def tell_error(error: BaseException, *, as_json: bool, as_event: bool, debug: bo
     facts = _facts_of(error, debug=debug)
     with suppress(OSError):  # where standard output is lost, standard error still says why
         if as_event:
-            print(json.dumps({"event": "error", "error": facts, "exit_code": int(code)}), flush=True)
+            print(strict_json({"event": "error", "error": facts, "exit_code": int(code)}), flush=True)
         elif as_json:
-            print(json.dumps({"error": facts, "exit_code": int(code)}, indent=2), flush=True)
+            print(strict_json({"error": facts, "exit_code": int(code)}, indent=2), flush=True)
     lines = [f"nodulus: {facts['code']}: {facts['message']}"]
     lines += [f"  where: {facts['where']}"] if facts["where"] else []
     lines += [f"  next:  {facts['remedy']}"] if facts["remedy"] else []
@@ -98,7 +98,7 @@ def _write_log(error: BaseException) -> str:
         path = folder / f"nodulus-bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as stream:
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w", errors="backslashreplace") as stream:
                 traceback.print_exception(error, file=stream)
         except OSError:
             continue
