@@ -15,11 +15,16 @@ from imaging.geometry.resample import Order, orthogonal_grid, resample_array
 
 @dataclass(frozen=True)
 class Instance:
-    """One DICOM instance a volume was read from, in the order of the volume's slices."""
+    """One DICOM instance a volume was read from, in the order of the volume's slices.
+
+    `number` is what a reader calls the image: the instance number, or the frame's in a multi-frame instance; None where
+    it is absent or another image of the series bears it too.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     frame_number: int | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from io import BytesIO
@@ -45,6 +45,7 @@ def read_stack(
     info: SeriesInfo,
     *,
     filling: Filling | None = None,
+    numbers: Mapping[Slice, int] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Volume:
     """Read all pixels of a stack.
@@ -53,6 +54,7 @@ def read_stack(
         stack: from `imaging.io.dicom_geometry.place`, its files checked by `dicom_pixels.check_file`.
         info: the series' line of the listing.
         filling: how the planes of the stack's grid come from its slices, if not one from one.
+        numbers: what readers call the images, see `imaging.io.dicom_numbers`.
         on_progress: called as (slices read, slices).
 
     Raises:
@@ -70,13 +72,13 @@ def read_stack(
     read_frames(stack.slices, keep, on_progress=on_progress)
     _compare_copies(stack, array)
     told = [fact for fact in facts if fact is not None]
-    digest = _content_sha256(stack, told)
+    origin = _origin(stack, info, _content_sha256(stack, told), numbers or {})
     return Volume(
         array=array if filling is None else filling.apply(array),
         grid=stack.grid,
         warnings=info.notices + _pixel_notices(stack, told),
         # Planes in between have no instance, so results cannot refer to instances plane by plane.
-        origin=_origin(stack, info, digest) if filling is None else replace(_origin(stack, info, digest), instances=()),
+        origin=origin if filling is None else replace(origin, instances=()),
         is_hu=scale(first).doubt is None,
     )
 
@@ -125,10 +127,11 @@ def _pixel_notices(stack: Stack, facts: list[SliceFacts]) -> tuple[Notice, ...]:
     return tuple(notices)
 
 
-def _origin(stack: Stack, info: SeriesInfo, digest: str) -> Origin:
+def _origin(stack: Stack, info: SeriesInfo, digest: str, numbers: Mapping[Slice, int]) -> Origin:
     first = stack.slices[0]
     instances = tuple(
-        Instance(one.get("SOPClassUID"), one.get("SOPInstanceUID"), one.frame_number) for one in stack.slices
+        Instance(one.get("SOPClassUID"), one.get("SOPInstanceUID"), one.frame_number, numbers.get(one))
+        for one in stack.slices
     )
     return Origin(
         seriesuid=info.seriesuid,

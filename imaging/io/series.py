@@ -77,7 +77,9 @@ def _read(chosen: Candidate, on_progress: Progress | None) -> Volume:
 
     assert chosen.stack is not None
     try:
-        return read_stack(chosen.stack, chosen.info, filling=chosen.filling, on_progress=on_progress)
+        return read_stack(
+            chosen.stack, chosen.info, filling=chosen.filling, numbers=chosen.numbers, on_progress=on_progress
+        )
     except InputError as error:
         if error.code == "geometry.conflict" and len(chosen.stands_for) > 1:  # no copies after all, but phases
             _ambiguous(list(chosen.stands_for))

@@ -13,6 +13,7 @@ from imaging.errors import ImagingError, InputError, Notice
 from imaging.io import dicom_frames, dicom_groups, dicom_pixels
 from imaging.io.dicom_geometry import Stack, place
 from imaging.io.dicom_header import FIRST_BYTES, Header, read_header
+from imaging.io.dicom_numbers import image_numbers
 from imaging.io.dicom_slices import Slice, damaged
 from imaging.io.dicom_tags import LOSSY_SYNTAXES
 from imaging.io.dicom_uneven import Filling
@@ -33,6 +34,7 @@ class Candidate:
     Args:
         slices: the images of a stack, also where it is refused for its steps.
         filling: how even planes come from the stack's slices, where that was asked for.
+        numbers: what readers call the images of the series.
         stands_for: the candidates of the listing that this one was made from, if it is none of them itself.
     """
 
@@ -40,6 +42,7 @@ class Candidate:
     stack: Stack | None = None
     slices: tuple[Slice, ...] = ()
     filling: Filling | None = None
+    numbers: Mapping[Slice, int] = field(default_factory=dict)
     file: FileHeader | None = None
     problem: InputError | None = None
     derived: bool = False
@@ -171,7 +174,9 @@ def _series_candidates(uid: str, series: _Series) -> list[Candidate]:
         next(iter(patients.values())).extend(unnamed)
     if not patients:
         return [_without_images(uid, series)]
-    return [_candidate(uid, group, series) for slices in patients.values() for group in dicom_groups.groups(slices)]
+    numbers = image_numbers(series.slices)
+    found = [_candidate(uid, group, series) for slices in patients.values() for group in dicom_groups.groups(slices)]
+    return [replace(one, numbers=numbers) for one in found]
 
 
 def _without_images(uid: str, series: _Series) -> Candidate:

@@ -39,7 +39,8 @@ def as_copies(candidates: Sequence[Candidate]) -> Candidate | None:
     files = tuple(dict.fromkeys(name for one in candidates for name in one.info.files))
     info = replace(first.info, group="", files=files, instances=sum(one.info.instances for one in candidates))
     info = with_geometry(info, stack, notices)
-    return Candidate(info, stack=stack, derived=first.derived, stands_for=tuple(candidates))
+    numbers = first.numbers  # of the whole series: a copy that bears another slice's number makes both doubtful
+    return Candidate(info, stack=stack, derived=first.derived, numbers=numbers, stands_for=tuple(candidates))
 
 
 def _first_are_equal(stack: Stack) -> bool:
