@@ -19,6 +19,37 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
+class CtSlice:
+    """The slice of the CT that a place lies in, as a reader finds it; None for whatever would not lead there surely.
+
+    Args:
+        centre_mm: the place, LPS millimetres; a slice says nothing of any other.
+        number: position among the axial slices, counted from 1 at the feet's end as ``nodulus view`` counts.
+        of: how many slices there are.
+        instance_number: DICOM Instance Number of the slice.
+        frame_number: the frame (from 1) where the slice is one of a multi-frame instance.
+        sop_instance_uid: the DICOM instance that holds the slice.
+    """
+
+    centre_mm: Point
+    number: int | None = None
+    of: int | None = None
+    instance_number: int | None = None
+    frame_number: int | None = None
+    sop_instance_uid: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The slice as plain values; the place is the finding's."""
+        return {
+            "number": self.number,
+            "of": self.of,
+            "instance_number": self.instance_number,
+            "frame_number": self.frame_number,
+            "sop_instance_uid": self.sop_instance_uid,
+        }
+
+
+@dataclass(frozen=True)
 class Finding:
     """One suspected nodule.
 
@@ -36,6 +67,8 @@ class Finding:
         side, zone: left or right lung; upper, middle or lower third of that lung's height.
         attributes: name -> score in [0, 1] from the text tower (``solid``, ``ground-glass`` ...).
         notes: codes of doubts about this finding alone (``measurement.leaked`` ...).
+        ct_slice: the slice of the centre, where a CT was at hand; follows from the centre, so findings are compared
+            without it, and a finding that is moved loses it.
     """
 
     number: int
@@ -53,10 +86,13 @@ class Finding:
     zone: Zone | None = None
     attributes: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ct_slice: CtSlice | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 1.0:
             raise ValueError(f"a score lies in [0, 1], not at {self.score}")
+        if self.ct_slice is not None and self.ct_slice.centre_mm != self.centre_mm:
+            object.__setattr__(self, "ct_slice", None)
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
     def to_json(self) -> dict[str, Any]:
@@ -78,16 +114,18 @@ class Finding:
             "zone": self.zone,
             "attributes": dict(self.attributes),
             "notes": list(self.notes),
+            "slice": None if self.ct_slice is None else self.ct_slice.to_json(),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Finding:
-        """The finding back from `to_json`."""
-        ends = values["long_axis_ends_lps_mm"]
+        """The finding back from `to_json`; an older report says nothing of slices."""
+        ends, ct_slice = values["long_axis_ends_lps_mm"], values.get("slice")
+        centre_mm = _point(values["centre_lps_mm"])
         return cls(
             number=values["number"],
             tracking_uid=values["tracking_uid"],
-            centre_mm=_point(values["centre_lps_mm"]),
+            centre_mm=centre_mm,
             score=values["score"],
             logit=values["logit"],
             diameter_mm=values["diameter_mm"],
@@ -100,6 +138,7 @@ class Finding:
             zone=values["zone"],
             attributes=values["attributes"],
             notes=tuple(values["notes"]),
+            ct_slice=None if ct_slice is None else CtSlice(centre_mm, **ct_slice),
         )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from imaging.errors import Notice
 from imaging.findings import Finding, Report
 from imaging.geometry.volume import Volume
+from imaging.outputs.ct_slices import with_slices
 
 if TYPE_CHECKING:
     from imaging.preprocessing.lungs import Lungs
@@ -23,7 +24,8 @@ class CaseResult:
 
     Args:
         volume: the CT as it was read.
-        report: findings, notices, operating point, provenance.
+        report: findings, notices, operating point, provenance; each finding gets its slice of `volume` here, so that
+            no output can tell another.
         lungs: the lung mask, or None if none was made.
         nodules: uint8 (slice, row, column); the value is the number of the finding, 0 is background.
         grad_cam: float32 (slice, row, column), >= 0, higher is more suspicious; None if it was not computed.
@@ -52,6 +54,7 @@ class CaseResult:
             view = array.view()
             view.setflags(write=False)
             object.__setattr__(self, name, view)
+        object.__setattr__(self, "report", with_slices(self.report, self.volume))
 
     def outlined(self) -> tuple[Finding, ...]:
         """The findings with at least one voxel in `nodules`; a lesion that could not be segmented has none."""

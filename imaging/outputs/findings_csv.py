@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 from typing import Final
 
-from imaging.findings import Finding, Report
+from imaging.findings import CtSlice, Finding, Report
 from imaging.io.atomic import write_bytes
 from imaging.outputs.case import CaseResult
 
@@ -34,6 +34,10 @@ COLUMNS: Final = (
     "zone",
     "attributes",
     "notes",
+    "slice_number",
+    "slice_of",
+    "instance_number",
+    "frame_number",
 )
 
 
@@ -44,6 +48,7 @@ def rows(report: Report) -> list[dict[str, str]]:
 
 def _row(seriesuid: str, finding: Finding) -> dict[str, str]:
     x, y, z = finding.centre_mm
+    ct_slice = finding.ct_slice or CtSlice(finding.centre_mm)
     values: dict[str, object] = {
         "seriesuid": seriesuid,
         "coordX": x,
@@ -52,6 +57,10 @@ def _row(seriesuid: str, finding: Finding) -> dict[str, str]:
         "probability": finding.score,
         "attributes": ";".join(f"{name}={float(score)!r}" for name, score in finding.attributes.items()),
         "notes": ";".join(finding.notes),
+        "slice_number": ct_slice.number,
+        "slice_of": ct_slice.of,
+        "instance_number": ct_slice.instance_number,
+        "frame_number": ct_slice.frame_number,
     }
     return {name: _text(values[name] if name in values else getattr(finding, name)) for name in COLUMNS}
 

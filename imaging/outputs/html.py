@@ -45,6 +45,8 @@ class Row:
     attenuation: str
     site: str
     place: str
+    image: str
+    slice_position: str
     attributes: str
     notes: tuple[str, ...]
     picture: str | None
@@ -107,6 +109,8 @@ def _row(finding: Finding, picture: str | None) -> Row:
         attenuation=words.number(finding.mean_hu, digits=0),
         site=words.site(finding),
         place=", ".join(words.number(value) for value in finding.centre_mm),
+        image=words.image(finding),
+        slice_position=words.slice_position(finding),
         attributes=", ".join(f"{name} {score:.2f}" for name, score in likely),
         notes=tuple(f"{CODES[code].meaning} ({code})" if code in CODES else code for code in finding.notes),
         picture=picture,

@@ -46,11 +46,29 @@ def site(finding: Finding) -> str:
     return f"{finding.side} lung" + (f", {finding.zone} zone" if finding.zone else "")
 
 
+def image(finding: Finding) -> str:
+    """What a workstation calls the image that the centre lies in; empty where that is not sure."""
+    ct_slice = finding.ct_slice
+    if ct_slice is None:
+        return ""
+    if ct_slice.frame_number is not None:
+        return f"frame {ct_slice.frame_number}"
+    return "" if ct_slice.instance_number is None else f"image {ct_slice.instance_number}"
+
+
+def slice_position(finding: Finding) -> str:
+    """Which of the axial slices, counted from the feet; empty where that is not sure."""
+    ct_slice = finding.ct_slice
+    return "" if ct_slice is None or ct_slice.number is None else f"slice {ct_slice.number} of {ct_slice.of}"
+
+
 def finding_line(finding: Finding) -> str:
-    """Score, size and place of a finding in a line."""
+    """Score, size, site, image, slice and place of a finding in a line."""
     size = "size not measured" if finding.diameter_mm is None else f"diameter {number(finding.diameter_mm)} mm"
     x, y, z = (number(v) for v in finding.centre_mm)
-    return f"score {finding.score:.3f}   ·   {size}   ·   {site(finding)}   ·   LPS ({x}, {y}, {z}) mm"
+    where = ", ".join(part for part in (image(finding), slice_position(finding)) if part)
+    parts = (f"score {finding.score:.3f}", size, site(finding), where, f"LPS ({x}, {y}, {z}) mm")
+    return "   ·   ".join(part for part in parts if part)
 
 
 def false_marks(rate: float) -> str:

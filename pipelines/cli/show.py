@@ -30,7 +30,7 @@ def findings_text(findings: Sequence[Finding]) -> str:
     """The table of findings, or a sentence that says what an empty one does not mean."""
     if not findings:
         return "No mark above the threshold. That does not mean that these lungs are healthy."
-    header = ("#", "score", "x", "y", "z (LPS mm)", "diameter mm", "where", "looks")
+    header = ("#", "score", "x", "y", "z (LPS mm)", "image", "slice", "diameter mm", "where", "looks")
     return table(header, (_finding_row(finding) for finding in findings))
 
 
@@ -76,7 +76,17 @@ def _finding_row(finding: Finding) -> tuple[Any, ...]:
     looks = f"{best[0]} {best[1]:.2f}" if best else None
     x, y, z = (f"{value:.1f}" for value in finding.centre_mm)
     size = None if finding.diameter_mm is None else f"{finding.diameter_mm:.1f}"
-    return finding.number, f"{finding.score:.3f}", x, y, z, size, where, looks
+    return finding.number, f"{finding.score:.3f}", x, y, z, *_slice_cells(finding), size, where, looks
+
+
+def _slice_cells(finding: Finding) -> tuple[str | None, str | None]:
+    """The image as a workstation calls it, and the slice from the feet of how many."""
+    found = finding.ct_slice
+    if found is None:
+        return None, None
+    frame = None if found.frame_number is None else f"frame {found.frame_number}"
+    image = frame if found.instance_number is None else str(found.instance_number)
+    return image, None if found.number is None else f"{found.number}/{found.of}"
 
 
 def _cell(value: Any) -> str:
