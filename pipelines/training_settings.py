@@ -58,8 +58,11 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
             raise UsageError("usage.option", f"minutes must be more than 0, not {self.minutes}")
-        if self.patience is not None and self.patience < 1:
-            raise UsageError("usage.option", f"patience must be at least 1 round, not {self.patience}")
+        counts = {"rounds": self.rounds, "shortest_round": self.shortest_round, "patience": self.patience}
+        for name, value in counts.items():
+            absent = value is None and name == "patience"
+            if not absent and (not isinstance(value, int) or value < 1):
+                raise UsageError("usage.option", f"{name} must be a whole number from 1, not {value!r}")
 
 
 def make_recipe(options: TrainOptions, *, steps: int, seed: int, device: str) -> Recipe:

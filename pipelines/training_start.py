@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from imaging.errors import UsageError
 from imaging.training.pace import Pace, StepPace, TimedPace, noted_pace
 from pipelines.training_settings import TrainOptions
 
@@ -33,15 +34,36 @@ def net_to_train(options: TrainOptions, seed: int) -> tuple[NoduleNet, TrainOpti
 
 
 def chosen_pace(options: TrainOptions, recipe: Recipe, processes: Processes, started_s: float) -> Pace:
-    """By the clock, as in an earlier run, or by steps."""
+    """By the clock, as in an earlier run, or by steps.
+
+    Raises:
+        UsageError: ``train.recipe`` for a pace of an earlier run that cannot be kept.
+    """
     if options.minutes is not None:
         return TimedPace(
             60 * options.minutes, started=started_s, rounds=options.rounds, agree=_agree_on_time(processes)
         )
     if options.pace is not None:
-        return noted_pace(dict(options.pace))
+        return _kept_pace(options.pace)
     length = max(options.shortest_round, -(-recipe.steps // options.rounds))
     return StepPace(recipe.steps, warmup=recipe.warmup, length=length)
+
+
+def _kept_pace(noted: Mapping[str, Any]) -> Pace:
+    """The pace that a record noted; one without a step would end with nothing trained and no round to tell of.
+
+    Raises:
+        UsageError: ``train.recipe``.
+    """
+    try:
+        pace = noted_pace(dict(noted))
+        over = pace.over(0)
+    except (LookupError, TypeError, ValueError) as error:
+        text = f"pace: {type(error).__name__}: {error}; it must be as nodulus train wrote it"
+        raise UsageError("train.recipe", text) from error
+    if over:
+        raise UsageError("train.recipe", f"pace: {pace.to_json()} has no step")
+    return pace
 
 
 def _agree_on_time(processes: Processes) -> Callable[[list[float]], list[float]]:

@@ -232,13 +232,45 @@ def test_settings_that_cannot_be(tmp_path, content):
     assert code(read_settings, path, TrainOptions()) == "train.recipe"
 
 
+@pytest.mark.parametrize(
+    "pace",
+    [
+        {"kind": "steps", "steps": 0, "warmup": 1, "length": 1},
+        {"kind": "timed", "marks": [[0, 1.0]], "round_ends": [0]},
+        {"kind": "timed", "marks": [], "round_ends": []},
+        {"kind": "timed", "round_ends": [3]},
+        {"kind": "steps", "steps": "many", "warmup": 1, "length": 1},
+    ],
+)
+def test_a_pace_without_a_step_or_torn_is_refused_before_anything_is_trained(cases, tmp_path, options, pace):
+    """A run of no round has nothing to ship and no last line of history."""
+    run = tmp_path / "run"
+    refused = code(train_to_folder, cases, run, options=replace(options, pace=pace, repeats_sha256="0"))
+    assert refused == "train.recipe"
+    assert not run.exists()
+
+
+def test_stopped_before_the_first_round_a_run_goes_on_to_an_ordinary_end(cases, tmp_path, options):
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_to_folder(cases, tmp_path / "run", steps=3, options=options, on_progress=stop)
+    result = train_to_folder(cases, tmp_path / "run", steps=3, options=options, resume=True)
+    assert result["last"]["step"] == result["steps"] == 3
+    again = train_to_folder(cases, tmp_path / "run", steps=3, options=options, resume=True)
+    assert again["last"] == result["last"]
+    assert again["sha256"] == result["sha256"]
+
+
 def test_a_setting_that_no_recipe_has(tmp_path):
     options = TrainOptions(recipe={"learning_rate": 3})
     assert code(make_recipe, options, steps=3, seed=0, device="cpu") == "train.recipe"
 
 
 def test_options_that_cannot_be(tmp_path, capsys):
-    for wrong in ({"minutes": 0.0}, {"patience": 0}):
+    for wrong in ({"minutes": 0.0}, {"patience": 0}, {"rounds": 0}, {"shortest_round": 0}, {"rounds": "many"}):
         assert code(TrainOptions, **wrong) == "usage.option"
     out = ["-o", str(tmp_path / "out")]
     assert command(["train", *out]) == 2
