@@ -12,13 +12,13 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from imaging.errors import UsageError
+from imaging.errors import Notice, UsageError
 from imaging.io.atomic import TEMPORARY_PREFIX, output_error, write_text
 
 Status = Literal["planned", "running", "done", "refused", "failed"]
@@ -126,17 +126,27 @@ class Ledger:
         for path in (self.out / HIDDEN).glob(f"{TEMPORARY_PREFIX}*"):
             path.unlink(missing_ok=True)
 
-    def write_tables(self, states: Sequence[State], inputs: dict[str, str]) -> None:
-        """`findings.csv`, `failures.csv` and `cases.csv` over all cases; `inputs` is case -> what was read."""
+    def write_tables(
+        self, states: Sequence[State], inputs: Mapping[str, str], notices: Mapping[str, Notice] | None = None
+    ) -> None:
+        """`findings.csv`, `failures.csv` and `cases.csv` over all cases.
+
+        Args:
+            states: of all cases.
+            inputs: case -> what was read.
+            notices: case -> what is doubtful about it.
+        """
+        notices = notices or {}
         write_text(self.out / "findings.csv", self._findings(state for state in states if state.status == "done"))
         lost = [state for state in states if state.status in ("refused", "failed")]
         rows = [(s.case, inputs.get(s.case, ""), s.status, s.code, s.stage, s.message, s.remedy) for s in lost]
         write_text(
             self.out / "failures.csv", _csv(("case", "input", "status", "code", "stage", "message", "next"), rows)
         )
-        header = ("case", "status", "code", "findings", "seconds", "peak_mb", "seriesuid", "input")
-        columns = header[:-1]
-        table = [(*(getattr(s, name) for name in columns), inputs.get(s.case, "")) for s in states]
+        columns = ("case", "status", "code", "findings", "seconds", "peak_mb", "seriesuid")
+        header = (*columns, "input", "notice")
+        said = {case: f"{notice.code}: {notice.message}" for case, notice in notices.items()}
+        table = [(*(getattr(s, c) for c in columns), inputs.get(s.case, ""), said.get(s.case, "")) for s in states]
         write_text(self.out / "cases.csv", _csv(header, table))
 
     def _findings(self, done: Iterable[State]) -> str:

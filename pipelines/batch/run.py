@@ -16,6 +16,7 @@ from pipelines.batch.cases import Case, discover
 from pipelines.batch.ledger import Ledger, State, exclusive, key_of
 from pipelines.batch.memory import available_bytes, fitting_jobs
 from pipelines.batch.pool import Pool
+from pipelines.batch.repeats import notices, same_series
 from pipelines.batch.worker import Outcome, Setup, Task
 from pipelines.input_content import content_sha256, fingerprint
 from pipelines.progress import Reporter, Silent
@@ -42,6 +43,11 @@ class Summary:
         """Whether every case has a result."""
         return self.count("done") == len(self.states)
 
+    @property
+    def same_series(self) -> list[tuple[str, ...]]:
+        """Cases whose results are of one series, two or more at a time."""
+        return same_series(self.states)
+
     def to_json(self) -> dict[str, Any]:
         """The summary as plain values."""
         counts = {status: self.count(status) for status in ("done", "refused", "failed")}
@@ -49,7 +55,8 @@ class Summary:
             {"case": s.case, "status": s.status, "code": s.code, "findings": s.findings, "seconds": s.seconds}
             for s in self.states
         ]
-        return {**counts, "skipped": self.skipped, "not_begun": self.not_begun, "jobs": self.jobs, "cases": rows}
+        facts = {**counts, "skipped": self.skipped, "not_begun": self.not_begun, "jobs": self.jobs}
+        return {**facts, "same_series": [list(names) for names in self.same_series], "cases": rows}
 
 
 def run_batch(
@@ -207,7 +214,8 @@ class _Run:
 
     def _write_tables(self) -> None:
         inputs = {name: printable(case.path) for name, case in self._cases.items()}
-        self._ledger.write_tables(list(self._states.values()), inputs)
+        states = list(self._states.values())
+        self._ledger.write_tables(states, inputs, notices(states))
 
 
 def _failed(state: State, status: Any, error: dict[str, Any]) -> State:

@@ -1,7 +1,7 @@
 """An analyser whose cases say what shall happen, and a batch run on it: ``python fake_analyser.py IN OUT [JOBS]``.
 
-A case is a text file: ``ok``, ``refuse``, ``bug``, ``memory``, ``die``, ``full`` or ``sleep SECONDS``. Every analysis
-adds a line with its case to ``log.txt`` beside the input folder.
+A case is a text file: ``ok``, ``refuse``, ``bug``, ``memory``, ``die``, ``full``, ``sleep SECONDS`` or ``uid SERIES``. Every
+analysis adds a line with its case to ``log.txt`` beside the input folder.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FakeAnalyser:
             on_stage("score", 1, 2)
             self._act(word, rest, unfinished)
             (unfinished / "report.json").write_text("{}")
-        return 1, f"uid of {task.case}"
+        return 1, rest[0] if word == "uid" else f"uid of {task.case}"
 
     def _act(self, word: str, rest: list[str], unfinished: Path) -> None:
         if word == "refuse":

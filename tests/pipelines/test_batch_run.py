@@ -204,6 +204,34 @@ def test_events_count_and_say_the_time_left(batch):
     assert "lungs.none" in cases[1]["text"]
 
 
+def test_the_same_ct_in_two_cases_is_kept_twice_and_said(batch, tmp_path: Path):
+    summary = batch(a="uid 1.2.3", b="ok", c="uid 1.2.3", d="refuse")
+    assert summary.same_series == [("a", "c")]
+    assert summary.to_json()["same_series"] == [["a", "c"]]
+    assert [row["case"] for row in rows(tmp_path / "out" / "findings.csv")] == ["a", "b", "c"]
+    said = {row["case"]: row["notice"] for row in rows(tmp_path / "out" / "cases.csv")}
+    assert said["a"] == "batch.same_series: the same series as c; findings.csv has its findings 2 times"
+    assert said["c"].startswith("batch.same_series: the same series as a; ")
+    assert said["b"] == said["d"] == ""
+    assert batch(e="uid 1.2.3").same_series == [("a", "c", "e")], "also with what was done before"
+    assert batch(c="refuse", a="ok").same_series == [], "a case without a result repeats nothing"
+    assert {row["notice"] for row in rows(tmp_path / "out" / "cases.csv")} == {""}
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_the_same_ct_in_two_cases_is_a_line_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet: list[str]
+):
+    from pipelines.cli.main import run as command
+
+    states = tuple(State(name, "done", seriesuid="1.2.3" if name != "b" else "4", findings=1) for name in "abc")
+    monkeypatch.setattr("pipelines.batch.run.run_batch", lambda *_, **__: Summary(states, 0, 1))
+    assert command(["batch", str(tmp_path), "-o", str(tmp_path / "out"), *quiet]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("nodulus: batch.same_series: a, c are the same series; ")
+    assert line.endswith("findings.csv has its findings 2 times")
+
+
 def test_two_runs_on_one_output_exclude_each_other(batch, tmp_path: Path):
     with exclusive(tmp_path / "out"), pytest.raises(UsageError) as refused:
         batch(a="ok")

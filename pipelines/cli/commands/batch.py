@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from pipelines.cli.options import Analysis, Formats, OutputFolder, Voice, chosen_formats
 from pipelines.cli.speak import progress, tell
 from pipelines.exit_codes import Exit
+from pipelines.strict_json import encodable
 
 
 def batch(
@@ -62,6 +63,9 @@ def batch(
     if summary.not_begun:  # the run did not go through: a script must not take it for one that did
         code = Exit.BUG
         print(f"nodulus: output.disk_full: {summary.not_begun} case(s) not begun", file=sys.stderr, flush=True)
+    for names in summary.same_series:
+        text = f"{', '.join(names)} are the same series; {output / 'findings.csv'} has its findings {len(names)} times"
+        print(encodable(f"nodulus: batch.same_series: {text}"), file=sys.stderr, flush=True)
     tell(voice, {"output": str(output), "exit_code": int(code), **summary.to_json()}, lambda: _text(summary, output))
     return int(code)
 
