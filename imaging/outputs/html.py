@@ -47,6 +47,7 @@ class Row:
     place: str
     image: str
     slice_position: str
+    image_and_slice: str
     attributes: str
     notes: tuple[str, ...]
     picture: str | None
@@ -111,6 +112,7 @@ def _row(finding: Finding, picture: str | None) -> Row:
         place=", ".join(words.number(value) for value in finding.centre_mm),
         image=words.image(finding),
         slice_position=words.slice_position(finding),
+        image_and_slice=words.image_and_slice(finding),
         attributes=", ".join(f"{name} {score:.2f}" for name, score in likely),
         notes=tuple(f"{CODES[code].meaning} ({code})" if code in CODES else code for code in finding.notes),
         picture=picture,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -162,7 +163,8 @@ def draw_case(result: CaseResult) -> Image.Image:
     rows = [draw_finding(result, finding, field) for finding in shown]
     rows = rows or [draw_planes(result, middle(result)[0], field)]
     captions = [finding_line(finding) for finding in shown] or [""]
-    width = max(1100, *(row.width for row in rows)) + 2 * MARGIN
+    written = (34 + ceil(font(15).getlength(caption)) for caption in captions)
+    width = max(1100, *(row.width for row in rows), *written) + 2 * MARGIN
     caption_height = 34 if shown else 0
     head, foot = (96 if shown else 150), 46
     height = head + sum(caption_height + row.height + 14 for row in rows) + foot

@@ -62,12 +62,17 @@ def slice_position(finding: Finding) -> str:
     return "" if ct_slice is None or ct_slice.number is None else f"slice {ct_slice.number} of {ct_slice.of}"
 
 
+def image_and_slice(finding: Finding) -> str:
+    """Both, and where slices are counted from: image numbers often run the other way."""
+    position = slice_position(finding)
+    return ", ".join(part for part in (image(finding), position and f"{position} from the feet") if part)
+
+
 def finding_line(finding: Finding) -> str:
     """Score, size, site, image, slice and place of a finding in a line."""
     size = "size not measured" if finding.diameter_mm is None else f"diameter {number(finding.diameter_mm)} mm"
     x, y, z = (number(v) for v in finding.centre_mm)
-    where = ", ".join(part for part in (image(finding), slice_position(finding)) if part)
-    parts = (f"score {finding.score:.3f}", size, site(finding), where, f"LPS ({x}, {y}, {z}) mm")
+    parts = (f"score {finding.score:.3f}", size, site(finding), image_and_slice(finding), f"LPS ({x}, {y}, {z}) mm")
     return "   ·   ".join(part for part in parts if part)
 
 

@@ -280,7 +280,10 @@ def test_every_output_names_the_image_and_the_slice(from_series, tmp_path):
         cells = (row["slice_number"], row["slice_of"], row["instance_number"], row["frame_number"])
         assert cells == (str(place), "24", str(image.InstanceNumber), "")
         assert f"image {image.InstanceNumber}<br>slice {place} of 24</td>" in page
-        assert f"zone, image {image.InstanceNumber}, slice {place} of 24</span>" in page or finding["number"] == 2
+        assert (
+            f"zone, image {image.InstanceNumber}, slice {place} of 24 from the feet</span>" in page
+            or finding["number"] == 2
+        )
     assert images[0].SOPInstanceUID not in page + written["findings.csv"].read_text()
     again = report_json.read(written["report.json"])
     assert [f.ct_slice for f in again.findings] == [f.ct_slice for f in case.report.findings]
@@ -289,9 +292,9 @@ def test_every_output_names_the_image_and_the_slice(from_series, tmp_path):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"number": 54, "of": 120, "instance_number": 67}, "   ·   image 67, slice 54 of 120   ·   LPS"),
-        ({"number": 54, "of": 120, "frame_number": 3}, "   ·   frame 3, slice 54 of 120   ·   LPS"),
-        ({"number": 54, "of": 120}, "   ·   slice 54 of 120   ·   LPS"),
+        ({"number": 54, "of": 120, "instance_number": 67}, "   ·   image 67, slice 54 of 120 from the feet   ·   LPS"),
+        ({"number": 54, "of": 120, "frame_number": 3}, "   ·   frame 3, slice 54 of 120 from the feet   ·   LPS"),
+        ({"number": 54, "of": 120}, "   ·   slice 54 of 120 from the feet   ·   LPS"),
         ({"instance_number": 0}, "   ·   image 0   ·   LPS"),
         ({"sop_instance_uid": "1.2"}, "site unknown   ·   LPS"),
         (None, "site unknown   ·   LPS"),
@@ -312,7 +315,7 @@ def test_without_a_sure_slice_the_table_and_the_page_leave_it_empty(build):
         ""
     }
     assert case.report.to_json()["findings"][0]["slice"] is None
-    assert '<td class="nowrap">–</td>\n    <td class="nowrap">−' in html.page(case)
+    assert '<td class="nowrap">–</td>\n    <td>−' in html.page(case)
 
 
 def test_a_finding_that_is_moved_does_not_keep_its_slice(from_series):
