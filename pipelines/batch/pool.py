@@ -80,11 +80,27 @@ class Pool:
         return bool(self._busy())
 
     def give(self, task: Task) -> None:
-        """Hand a task to a worker that is idle, starting one if none is."""
-        idle = [worker for worker in self._workers if worker.task is None]
-        worker = idle[0] if idle else self._start()
+        """Hand a task to a worker that is idle, starting one if none is.
+
+        A worker that died while it waited had no task to lose: another one gets it.
+        """
+        for worker in [worker for worker in self._workers if worker.task is None]:
+            if self._send(worker, task):
+                return
+            self._forget(worker)
+        self._send(self._start(), task)  # if this one is dead already, `messages` says so
+
+    def _send(self, worker: _Worker, task: Task) -> bool:
         worker.task, worker.stage, worker.started = task, None, time.monotonic()
-        worker.line.send(task)
+        try:
+            worker.line.send(task)
+        except OSError:
+            return False
+        return True
+
+    def _forget(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.line.close()
 
     def messages(self, timeout_s: float = 1.0) -> Iterator[tuple[Task, Any]]:
         """What the workers have said: (task, ("stage", name, done, total)) or (task, Outcome)."""
@@ -121,8 +137,7 @@ class Pool:
     def _lost(self, worker: _Worker) -> Outcome:
         """The outcome of a case whose worker died; a new worker is started when it is needed."""
         how = _how_it_died(worker)
-        self._workers.remove(worker)
-        worker.line.close()
+        self._forget(worker)
         seconds = round(time.monotonic() - worker.started, 2)
         error = OutputError("batch.worker_died", f"{how} while {worker.stage or 'starting'}")
         return Outcome("failed", seconds, 0, error.to_json(), worker.stage)

@@ -1,7 +1,7 @@
 """An analyser whose cases say what shall happen, and a batch run on it: ``python fake_analyser.py IN OUT [JOBS]``.
 
-A case is a text file: ``ok``, ``refuse``, ``bug``, ``memory``, ``die``, ``full``, ``sleep SECONDS`` or ``uid SERIES``. Every
-analysis adds a line with its case to ``log.txt`` beside the input folder.
+A case is a text file: ``ok``, ``refuse``, ``bug``, ``memory``, ``die``, ``full``, ``sleep SECONDS`` or ``uid SERIES``.
+Every analysis adds a line with its case to ``log.txt`` beside the input folder.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from imaging.errors import ModelError, OutputError, UsageError
 from pipelines.batch.ledger import HIDDEN, Ledger, State, exclusive
 from pipelines.batch.run import Summary, run_batch
+from pipelines.input_content import content_sha256
 from pipelines.progress import Silent
 
 HERE = Path(__file__).parent
@@ -299,6 +301,26 @@ def test_killed_at_any_time_at_most_the_running_case_is_lost(tmp_path: Path, num
     assert analysed(tmp_path) == ["a", "b", "b", "c"]
     assert not list(out.glob(".nodulus-unfinished*"))
     assert [row["case"] for row in rows(out / "findings.csv")] == ["a", "b", "c"]
+
+
+def test_a_worker_that_dies_between_two_cases_costs_none(batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """While the parent hashes a large input its workers wait; the system may take one of them for its memory then."""
+    killed = []
+
+    def kill_the_idle(path: Path) -> str:
+        children = [process for process in multiprocessing.active_children() if process.pid not in killed]
+        if path.stem == "b":
+            for process in children:
+                os.kill(process.pid, signal.SIGKILL)
+                process.join(30)
+                killed.append(process.pid)
+        return content_sha256(path)
+
+    monkeypatch.setattr("pipelines.batch.run.content_sha256", kill_the_idle)
+    assert batch(a="ok", b="ok", c="ok").all_done
+    assert len(killed) == 1
+    assert analysed(tmp_path) == ["a", "b", "c"]
+    assert [row["case"] for row in rows(tmp_path / "out" / "findings.csv")] == ["a", "b", "c"]
 
 
 def _workers_of(tmp_path: Path) -> list[int]:
