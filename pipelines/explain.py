@@ -17,8 +17,8 @@ from pipelines.progress import OnStage, part_of
 from pipelines.result_folder import check_result_folder, result_files, result_folder
 
 if TYPE_CHECKING:
-    from imaging.models.cams import CamSettings
     from imaging.explanation.gradcam import Extent
+    from imaging.models.cams import CamSettings
     from imaging.models.weights import LoadedModel
     from imaging.outputs.case import CaseResult
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imaging.errors import Notice
-    from imaging.models.cams import CamSettings
     from imaging.explanation.gradcam import Extent
     from imaging.geometry import Grid
+    from imaging.models.cams import CamSettings
     from imaging.models.weights import LoadedModel
 
 
