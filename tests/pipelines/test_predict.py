@@ -20,7 +20,7 @@ def test_the_result_says_everything_that_was_learnt(spine):
     assert report.seriesuid == "1.2.3"
     assert report.study_instance_uid == "1.2"
     assert report.lungs_ml == 4000.0
-    assert report.operating_point.false_marks_per_scan == 0.5
+    assert report.operating_point.false_marks_per_scan == 1.0
     assert report.provenance.weights_sha256 == "f" * 64
     assert report.provenance.input_sha256
     assert report.provenance.settings["max_findings"] == 20
