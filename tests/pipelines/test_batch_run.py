@@ -266,7 +266,12 @@ def test_weights_that_do_not_load_end_the_run_before_any_case(batch, tmp_path: P
 
 def start(tmp_path: Path, jobs: int = 1) -> subprocess.Popen:
     command = [sys.executable, str(HERE / "fake_analyser.py"), str(tmp_path / "in"), str(tmp_path / "out"), str(jobs)]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # A shell's background job ignores Ctrl-C, and so would what the tests start there.
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=hear_interrupts)
+
+
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -47,7 +47,7 @@ def test_the_usual_map_is_computed_once_and_said_in_full(fakes):
     assert len(fakes.asked) == 1
     assert result.similarity_prompt == "ground-glass nodule"
     settings = result.report.provenance.settings
-    assert (settings["layer"], settings["method"], settings["extent"]) == (-1, "grad-cam", "findings")
+    assert (settings["layer"], settings["method"], settings["extent"]) == (0, "grad-cam-elementwise", "findings")
     assert settings["prompt"] == "ground-glass nodule"
     maps = result.report.maps
     assert maps["similarity.nii.gz"].startswith("similarity to ground-glass nodule; stored in 256 steps")
