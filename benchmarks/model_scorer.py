@@ -11,9 +11,9 @@ import numpy as np
 from benchmarks.lidc_data import Stack
 from benchmarks.scorers import Point, StackMark, Window, WindowPoints
 from imaging.geometry import Grid, Volume
-from imaging.localization.find import PEAKS_A_FINDING, find_findings
+from imaging.localization.find import PEAKS_A_FINDING, find_findings, look_again
 from imaging.localization.peaks import find_peaks
-from imaging.localization.places import Place, centred, outline_peaks
+from imaging.localization.places import Place, outline_peaks
 from imaging.localization.refinement import refine_mirrored
 
 if TYPE_CHECKING:
@@ -131,8 +131,6 @@ class ModelScorer:
 
         In a whole scan the logits of second looks rank lesions; one window has one logit, and its evidence ranks them.
         """
-        from imaging.models.second_look import look_at_places
-
         volume, lungs = stack.volume, stack.lungs
         peaks = find_peaks(evidence, limit=PEAKS_A_FINDING * LESIONS_A_WINDOW)
         above = LESIONS_A_WINDOW + LESIONS_A_WINDOW // 2
@@ -140,9 +138,7 @@ class ModelScorer:
         if not places:
             return None
         place = max(places, key=lambda place: evidence_inside(place, evidence))
-        diameter = None if place.measured is None else place.measured.diameter_mm
-        (look,) = look_at_places(self.model, volume, [place.looked_at_mm], [diameter])
-        return centred(volume, lungs, place, look).centre_mm
+        return look_again([place], self.model, volume, lungs)[0].centre_mm
 
     @property
     def token_mm(self) -> float:
@@ -155,11 +151,14 @@ class ModelScorer:
 
         token_map = score_volume(self.model, stack.volume, stack.lungs)
         most = FINDINGS_A_SCAN if stack.volume.array.size > LARGEST_STACK else FINDINGS_A_STACK
-        return self._findings(stack.volume, stack.lungs, token_map, most=most)
-
-    def _findings(self, volume: Volume, lungs: Any, token_map: TokenMap, *, most: int, **more: Any) -> list[StackMark]:
         found = find_findings(
-            volume, lungs, token_map, self.model, threshold=0.0, max_findings=most, describe=_without_attributes, **more
+            stack.volume,
+            stack.lungs,
+            token_map,
+            self.model,
+            threshold=0.0,
+            max_findings=most,
+            describe=_without_attributes,
         )
         return [StackMark(finding.centre_mm, finding.logit) for finding in found.findings]
 

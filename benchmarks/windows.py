@@ -4,10 +4,10 @@
 
 The windows are a frozen list. AUROC tells windows that hold a nodule from windows that hold none, over all windows
 and over those whose grey scale is known exactly. The strict pointing game asks whether the refined point lies in the
-outline of at least two readers. The model's logit and tokens are means over mirrored windows, as in the second look of
-`nodulus predict`; its refined point is the centre of the one finding that the same code makes of the window's
-strongest place, outlined on the CT around the window. Windows of one nodule share one vote; intervals are by bootstrap
-over patients. Layers, thresholds and models are chosen on `val`; every look at `test` is logged.
+outline of at least two readers. The model's logit and evidence are means over mirrored windows, as in the second look
+of `nodulus predict`; of four lesions outlined on the CT around the window, that with the strongest evidence in it gives
+the refined point, its centre by the code of `nodulus predict`. Windows of one nodule share one vote; intervals are by
+bootstrap over patients. Layers, thresholds and models are chosen on `val`; every look at `test` is logged.
 """
 
 from __future__ import annotations

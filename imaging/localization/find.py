@@ -86,7 +86,7 @@ def find_findings(
     strongest = find_peaks(token_map, limit=PEAKS_A_FINDING * looked_at)
     above = min(len(strongest), looked_at + looked_at // 2)
     places = outline_peaks(volume, lungs, token_map, strongest, above=above, most=looked_at, on_progress=on_progress)
-    places = _looked_at_again(places, model, volume, lungs, second_look)
+    places = look_again(places, model, volume, lungs, second_look)
     places = [place for place in places if model.calibrate(place.logit) >= least]
     places = places[:most]
     centres = [place.centre_mm for place in places]
@@ -99,8 +99,8 @@ def find_findings(
     return Localization(findings, label_array(volume.grid, places))
 
 
-def _looked_at_again(
-    places: Sequence[Place], model: LoadedModel, volume: Volume, lungs: Lungs, second_look: SecondLook | None
+def look_again(
+    places: Sequence[Place], model: LoadedModel, volume: Volume, lungs: Lungs, second_look: SecondLook | None = None
 ) -> list[Place]:
     """The places with the logits and, for small lesions, the centres of a second look; the most suspicious first."""
     diameters = [None if place.measured is None else place.measured.diameter_mm for place in places]

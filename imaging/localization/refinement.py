@@ -31,11 +31,14 @@ HALF = 0.5
 SMOOTH_MM = 1.2
 
 
-def refine(volume: Volume, lungs: Lungs, token_map: TokenMap, peak_mm: Point, *, reach_mm: float = REACH_MM) -> Point:
+def refine(volume: Volume, lungs: Lungs, token_map: TokenMap, peak_mm: Point) -> Point:
     """The place of densest tissue near a peak of the token map; LPS mm."""
-    centre = token_centre(token_map, peak_mm)
-    patch = cut_patch(volume, lungs, centre, half_mm=reach_mm + 3 * SMOOTH_MM)
-    return densest_point(patch, centre, reach_mm=reach_mm)
+    return _densest_near(volume, lungs, token_centre(token_map, peak_mm), REACH_MM)
+
+
+def _densest_near(volume: Volume, lungs: Lungs, centre_mm: Point, reach_mm: float) -> Point:
+    patch = cut_patch(volume, lungs, centre_mm, half_mm=reach_mm + 3 * SMOOTH_MM)
+    return densest_point(patch, centre_mm, reach_mm=reach_mm)
 
 
 def refine_mirrored(volume: Volume, lungs: Lungs, evidence: TokenMap) -> Point:
@@ -45,8 +48,7 @@ def refine_mirrored(volume: Volume, lungs: Lungs, evidence: TokenMap) -> Point:
     errors are not the same. Both and their mean were measured on validation windows.
     """
     middle = evidence_middle(evidence)
-    patch = cut_patch(volume, lungs, middle, half_mm=MIRRORED_REACH_MM + 3 * SMOOTH_MM)
-    densest = densest_point(patch, middle, reach_mm=MIRRORED_REACH_MM)
+    densest = _densest_near(volume, lungs, middle, MIRRORED_REACH_MM)
     return (middle[0] + densest[0]) / 2, (middle[1] + densest[1]) / 2, densest[2]
 
 

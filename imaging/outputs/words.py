@@ -76,13 +76,13 @@ def finding_line(finding: Finding) -> str:
     return "   ·   ".join(part for part in parts if part)
 
 
-def false_marks(rate: float) -> str:
+def false_marks(rate: float | None) -> str:
     """How many false marks, in words that fit one of them too.
 
-    >>> false_marks(1.0), false_marks(0.5)
-    ('1 false mark', '0.5 false marks')
+    >>> false_marks(1.0), false_marks(0.5), false_marks(None)
+    ('1 false mark', '0.5 false marks', 'an unknown number of false marks')
     """
-    text = f"{rate:.3g}"
+    text = "an unknown number of" if rate is None else f"{rate:.3g}"
     return f"{text} false mark{'' if text == '1' else 's'}"
 
 

@@ -42,18 +42,10 @@ def notices_text(notices: Iterable[Notice]) -> str:
 def operating_point_text(report: Report) -> str:
     """Above which score marks are shown and what that costs."""
     point = report.operating_point
+    from imaging.outputs.words import false_marks
+
     cost = false_marks(point.false_marks_per_scan)
     return f"Marks from a score of {point.threshold:.3f}, at {cost} a scan ({point.measured_on})."
-
-
-def false_marks(count: float | None) -> str:
-    """How many false marks, in words that fit one of them too.
-
-    >>> false_marks(1), false_marks(None)
-    ('1 false mark', 'an unknown number of false marks')
-    """
-    number = "an unknown number of" if count is None else f"{count:g}"
-    return f"{number} false mark{'' if count == 1 else 's'}"
 
 
 def report_text(report: Report, files: Mapping[str, Path]) -> str:

@@ -55,7 +55,8 @@ def _facts(made: Demo) -> dict[str, Any]:
 
 
 def _text(made: Demo) -> str:
-    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, false_marks, operating_point_text, table
+    from imaging.outputs.words import false_marks
+    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, operating_point_text, table
 
     header = ("planted", "diameter mm", "x", "y", "z (LPS mm)", "found as", "score", "off by mm", "measured mm")
     rows = [_row(nodule, finding) for nodule, finding in zip(made.truth, made.found, strict=True)]

@@ -72,7 +72,8 @@ def _weights() -> dict[str, Any]:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, false_marks, table
+    from imaging.outputs.words import false_marks
+    from pipelines.cli.show import NOT_FOR_DIAGNOSIS, table
 
     weights = facts["weights"]
     if "error" in weights:
