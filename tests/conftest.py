@@ -9,8 +9,24 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is loaded: several processes with as many threads each as there are cores wait for one another.
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 #: Real CTs, if a folder of them lies beside the checkout (see docs/results.md for what they are).
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """What shares costly fixtures shares a process: the tests of a file; those of windows, which share a display."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return "viewer" if nodeid.startswith("tests/viewer/") else super()._split_scope(nodeid)
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
