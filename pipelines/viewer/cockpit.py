@@ -34,11 +34,13 @@ class Cockpit(LayerStack, Actions):
         self._moving = False
         self._readout = ""
         self._overlays = Overlays(viewer)
+        self._thickness_before = viewer.dims.thickness
         self._unsubscribe = session.subscribe(self._on_change)
         if self.layer("ct") is None:
             self._add(layers.ct_layer(session))
         self._show_result()
         self._add(layers.crosshair_layer(session))
+        viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.dims.events.point.connect(self._on_dims)
         viewer.dims.events.order.connect(self._on_order)
         viewer.dims.events.ndisplay.connect(self._on_order)
@@ -57,6 +59,8 @@ class Cockpit(LayerStack, Actions):
     def close(self) -> None:
         """Undo the wiring; the layers stay."""
         self._unsubscribe()
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self.viewer.dims.thickness = self._thickness_before
         self.viewer.dims.events.point.disconnect(self._on_dims)
         self.viewer.dims.events.order.disconnect(self._on_order)
         self.viewer.dims.events.ndisplay.disconnect(self._on_order)

@@ -99,8 +99,14 @@ class LayerStack:
     def _show_slab(self) -> None:
         for layer in self.own_layers():
             if layer.metadata["nodulus"] in ("ct", "grad_cam", "similarity"):
-                layer.projection_mode = "max" if self.session.slab_mm else "none"
+                layer.projection_mode = layers.projection(self.session)
         self.viewer.dims.thickness = (self.session.slab_mm or RING_REACH_MM,) * 3
+
+    def _on_inserted(self, event: Any) -> None:
+        """A picture that somebody else adds shows its slice; napari would show its mean over our rings' reach."""
+        layer = event.value
+        if layer not in self.own_layers() and getattr(layer, "projection_mode", None) == "mean":
+            layer.projection_mode = "none"
 
     def _show_rulers(self) -> None:
         """The rulers that the picture meets; all of them in 3D."""

@@ -62,6 +62,11 @@ def contrast_limits(window: tuple[float, float]) -> tuple[float, float]:
     return centre - width / 2, centre + width / 2
 
 
+def projection(session: Session) -> str:
+    """How a picture shows the viewer's thickness: napari's own default is the mean over all of it."""
+    return "max" if session.slab_mm else "none"
+
+
 def layer_data(session: Session) -> list[LayerData]:
     """All layers of a session, the CT first."""
     return [ct_layer(session), *result_layers(session)]
@@ -75,6 +80,7 @@ def ct_layer(session: Session) -> LayerData:
         "interpolation2d": "linear",
         "rendering": "mip",
         "blending": "translucent_no_depth",
+        "projection_mode": projection(session),
     }
     return session.shown.array, options, "image"
 
@@ -97,6 +103,7 @@ def _layer(session: Session, role: str) -> LayerData:
         "opacity": session.opacity,
         "blending": "translucent_no_depth",
         "interpolation2d": "linear",
+        "projection_mode": projection(session),
         "visible": role not in HIDDEN_ROLES,
     }
     return array, options, "image"

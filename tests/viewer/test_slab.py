@@ -65,3 +65,42 @@ def check_reach(desk, name, slab_mm):
         row, column = (round(v) for v in to_picture(desk.session.grid, PLANES[name], centre))
         assert picture[row, column] == expected
     assert f"maximum of {slab_mm:.0f} mm" in desk.viewer.canvas.overlays["nodulus_state"].text
+
+
+def seen(layer, viewer, row, column):
+    """The value of a picture in the slice that is shown, at a voxel of that slice."""
+    world = list(layer.data_to_world((0, row, column)))
+    return float(layer.get_value((viewer.dims.point[0], *world[1:]), world=True))
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("slabs", [0, 1])
+def test_a_result_that_comes_later_is_cut_as_the_ct_is(desk, slabs):
+    """napari's default for a new picture is the mean over the viewer's thickness, here over eight centimetres."""
+    for _ in range(slabs):
+        desk.press("L")
+    session, heat = desk.session, desk.session.maps["grad_cam"]
+    session.set_result(session.report, {"grad_cam": (heat.copy(), session.grid)}, folder=session.folder)
+    session.go_to(MARKS[0][0])
+    desk.settle()
+    at = round(float(session.grid.to_index(MARKS[0][0])[0]))
+    reach = round(session.slab_mm / 2 / session.grid.spacing_mm[0])
+    expected = heat[at - reach : at + reach + 1].max(axis=0)
+    layer = desk.cockpit.layer("grad_cam")
+    for row, column in ((27, 20), (30, 25), (40, 33), (20, 12)):
+        assert seen(layer, desk.viewer, row, column) == pytest.approx(expected[row, column], abs=1e-6)
+
+
+@pytest.mark.gui
+def test_a_picture_of_somebody_else_shows_its_slice_and_the_thickness_goes_with_the_session(desk):
+    array = np.arange(60, dtype=np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
+    other = desk.viewer.add_image(
+        array, scale=(2.5, 1.5, 1.5), translate=(-190.0, -62.0, -71.0), name="somebody else's"
+    )
+    desk.session.go_to(MARKS[0][0])
+    desk.settle()
+    assert seen(other, desk.viewer, 1, 2) == 12.0  # (-160 + 190) / 2.5
+    assert desk.viewer.dims.thickness != (0.0,) * 3
+    desk.panel.leave()
+    assert desk.viewer.dims.thickness == (0.0,) * 3
+    desk.viewer.layers.remove(other)
