@@ -22,7 +22,11 @@ def augment(x: torch.Tensor, generator: torch.Generator, *, grey: torch.Tensor |
         generator: of the batch's device.
         grey: (n,) how far the grey scale may be off, 1 for the usual +-60 HU and +-15 %; 1 for all by default.
     """
-    x = _turned(x, generator)
+    return restyled(turned(x, generator), generator, grey=grey)
+
+
+def restyled(x: torch.Tensor, generator: torch.Generator, *, grey: torch.Tensor | None = None) -> torch.Tensor:
+    """As `augment` without turning: order of slices, grey scale, noise, blur, and which slices there are."""
     x = torch.where(_coin(len(x), 0.5, x, generator)[:, None, None, None], x, x.flip(1))
     missing = (x <= MISSING + 1e-3).flatten(2).all(dim=2)
     missing = missing | _dropped(missing, generator)
@@ -40,7 +44,7 @@ def _coin(n: int, share: float, like: torch.Tensor, generator: torch.Generator) 
     return torch.rand(n, device=like.device, generator=generator) < share
 
 
-def _turned(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def turned(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """One of the eight turns and mirrors of a square, drawn for each window; no wait for the device."""
     for change in (lambda v: v.flip(2), lambda v: v.flip(3), lambda v: v.transpose(2, 3)):
         x = torch.where(_coin(len(x), 0.5, x, generator)[:, None, None, None], change(x), x)

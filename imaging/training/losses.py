@@ -36,37 +36,52 @@ class Sentences:
         return cls(present, tuple(draw_sentence(name, "absent", generator) for name in concepts()))
 
 
-def weak_loss(
-    net: NoduleNet, x: torch.Tensor, labels: torch.Tensor, sentences: Sentences, weights: LossWeights
-) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
-    """The loss of a batch and its parts.
+@dataclass(frozen=True, eq=False)
+class Opinions:
+    """What the towers say of a batch of windows.
 
     Args:
-        net: in training mode.
-        x: (n, slices, h, w) normalised windows.
-        labels: (n, concepts) probabilities, NaN unknown; the first column is ``nodule``.
-        sentences: how each concept is said in this batch.
-        weights: of the parts.
+        gate: (n,) the stem's logit of a nodule.
+        tokens: (n, 1 + concepts, th, tw) logit of each token: "nodule" in all its sentences, then each prompt.
+        attributes: (n, concepts - 1) logit of each attribute where the nodule is.
     """
+
+    gate: torch.Tensor
+    tokens: torch.Tensor
+    attributes: torch.Tensor
+
+
+def opinions(net: NoduleNet, x: torch.Tensor, sentences: Sentences) -> Opinions:
+    """What a net in training says of (n, slices, h, w) normalised windows, in this batch's sentences."""
     features = net.vision.stem(x)
     gate = pool_tokens(net.vision.gate_logits(features).float())
     tokens = net.vision.encode(features)
     whole = concepts()[NODULE]
     present, absent, some, none = _embedded(net, sentences.present, sentences.absent, whole.present, whole.absent)
     directions = torch.cat([some.mean(dim=0)[None], present]) - none.mean(dim=0)
-    token_logits = net.logits_of(tokens, directions)
-    pooled = pool_tokens(token_logits)
+    logits = net.logits_of(tokens, directions)
+    attended = attribute_pool(tokens, attention_of(logits[:, 0].detach()))
+    return Opinions(gate, logits, attended @ (present - absent)[1:].T * net.log_scale.exp())
+
+
+def weak_loss(
+    said: Opinions, labels: torch.Tensor, weights: LossWeights
+) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
+    """The loss of a batch and its parts.
+
+    Args:
+        said: of the batch.
+        labels: (n, concepts) probabilities, NaN unknown; the first column is ``nodule``.
+        weights: of the parts.
+    """
+    pooled = pool_tokens(said.tokens)
     nodule = labels[:, 0]
     detect = cross_entropy(pooled[:, 0], nodule)
-    parts: dict[str, float | torch.Tensor] = {"nodule": detect.detach()}
-    loss = detect + weights.gate * cross_entropy(gate, nodule)
+    loss = detect + weights.gate * cross_entropy(said.gate, nodule)
     loss = loss + weights.prompts * _masked(pooled[:, 1:], prompt_targets(labels))
-    attended = attribute_pool(tokens, attention_of(token_logits[:, 0].detach()))
-    attribute = attended @ (present - absent)[1:].T * net.log_scale.exp()
     known = labels[:, 1:].masked_fill((nodule < 0.5)[:, None], torch.nan)
-    attributes = _masked(attribute, known)
-    parts["attributes"] = attributes.detach()
-    return loss + weights.attributes * attributes, parts
+    attributes = _masked(said.attributes, known)
+    return loss + weights.attributes * attributes, {"nodule": detect.detach(), "attributes": attributes.detach()}
 
 
 class WeakLoss(torch.nn.Module):
@@ -81,7 +96,7 @@ class WeakLoss(torch.nn.Module):
         self, x: torch.Tensor, labels: torch.Tensor, sentences: Sentences
     ) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
         """See `weak_loss`; a batch over several processes gives each of them its own part."""
-        return weak_loss(self.net, x, labels, sentences, self._weights)
+        return weak_loss(opinions(self.net, x, sentences), labels, self._weights)
 
 
 def _embedded(net: NoduleNet, *groups: tuple[str, ...]) -> list[torch.Tensor]:

@@ -33,6 +33,14 @@ BATCH = 2048
 
 def holding_windows(crops: Crops, config: VisionConfig, rng: np.random.Generator, *, a_nodule: int) -> CaseSet:
     """Windows that hold a nodule, `a_nodule` tries for each nodule, with the readers' confidence as label."""
+    images, poses = cut_holding(crops, config, rng, a_nodule=a_nodule)
+    return _case_set(images, crops.labels[poses.row], "lidc")
+
+
+def cut_holding(
+    crops: Crops, config: VisionConfig, rng: np.random.Generator, *, a_nodule: int
+) -> tuple[npt.NDArray[np.uint8], Poses]:
+    """What `holding_windows` holds, and where each was cut, which training never hears of."""
     window_mm = config.window_pixels * config.pixel_mm
     centre, radius_px, present = _extents(crops.agreed)
     stack = crops.stacks.stack
@@ -49,7 +57,7 @@ def holding_windows(crops: Crops, config: VisionConfig, rng: np.random.Generator
         return held >= torch.where(wide.to(held.device), 0.6, HELD)
 
     images, kept = _cut(crops.stacks, poses, config, places, min_lung_share=0.0)
-    return _case_set(images, crops.labels[poses.row[kept]], "lidc")
+    return images, poses.part(kept)
 
 
 def free_windows(crops: Crops, config: VisionConfig, rng: np.random.Generator, *, number: int) -> CaseSet:

@@ -9,7 +9,7 @@ import torch
 
 from imaging.models.network import NoduleNet, pool_tokens
 from imaging.models.prompts import concepts
-from imaging.training.losses import LossWeights, Sentences, _masked, prompt_targets, weak_loss
+from imaging.training.losses import LossWeights, Sentences, _masked, opinions, prompt_targets, weak_loss
 from imaging.training.wordings import wordings
 
 NAN = math.nan
@@ -49,7 +49,8 @@ def test_every_part_of_the_net_learns_from_the_label(vision, text):
     labels[:, 0] = torch.tensor([0.0, 1.0, 1.0, 0.0])
     labels[1, 1:] = 1.0
     x = torch.rand(4, 3, 24, 24) * 2 - 1
-    loss, parts = weak_loss(net, x, labels, Sentences.draw(torch.Generator().manual_seed(0)), LossWeights())
+    said = opinions(net, x, Sentences.draw(torch.Generator().manual_seed(0)))
+    loss, parts = weak_loss(said, labels, LossWeights())
     loss.backward()
     assert torch.isfinite(loss)
     assert set(parts) == {"nodule", "attributes"}

@@ -1,0 +1,261 @@
+"""What outlines would add: the shipped net trained on with them, with labels alone, and with its own evidence.
+
+    python -m benchmarks.upper_bound --arm labels|outlines|own -o FOLDER [--steps 600]
+
+All arms begin with the shipped weights and see the same windows of split `train` in the same order, changed in the same
+ways; the text tower stands still. ``labels`` goes on as the shipped weights were trained, from the label of the window
+alone. ``outlines`` is the upper bound: what lies inside the outline of two readers is told from what lies outside any.
+``own`` does so with the region of the net's own evidence instead (self-training, arm C): no outline is read for it but
+to say whether a window holds a nodule. FOLDER then serves as --weights of the other benchmarks.
+
+Places are used here and nowhere in `imaging.training`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import avg_pool2d, max_pool2d, pad
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+from benchmarks.lidc_data import SHARED
+from imaging.io.atomic import atomic_folder
+from imaging.models.cams import CamSettings, mirrored_cams
+from imaging.models.intensity import normalize_bytes
+from imaging.models.network import NoduleNet
+from imaging.models.vision import TOKEN_PIXELS, VisionConfig
+from imaging.models.weights import LoadedModel, load_model
+from imaging.provenance import file_sha256
+from imaging.training.augment import restyled, turned
+from imaging.training.losses import LossWeights, Opinions, Sentences, opinions, weak_loss
+from pipelines.preparation.cutting import cut_masks, sampling_grid
+from pipelines.preparation.lidc_crops import read_crops
+from pipelines.preparation.windows import cut_holding, free_windows
+from pipelines.training_record import write_net
+
+ARMS: Final = ("labels", "outlines", "own")
+#: What a pixel of a window is: free of nodules, too near to one to say, inside the nodule.
+FREE, NEAR, INSIDE = 0, 1, 2
+#: Share of a token's pixels from which on it lies inside.
+INSIDE_SHARE: Final = 0.25
+#: Of the strongest evidence: what counts as the lesion itself, and what may not be called free of it.
+HALF, TENTH = 0.5, 0.1
+#: Pixels of 0.7 mm around a lesion that are neither inside nor free: 3 mm.
+RING: Final = 4
+#: Windows cut of each nodule, and share of a batch that holds one.
+A_NODULE, POSITIVES = 8, 0.4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How each arm is trained on."""
+
+    steps: int = 600
+    batch: int = 64
+    rate: float = 2e-4
+    warmup: int = 30
+    ema: float = 0.99
+    weight_decay: float = 0.05
+    local: float = 0.5  # weight of each of the two parts that know a place
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows with what each pixel is; uint8 (n, slices, h, w), float32 (n, concepts), uint8 (n, h, w)."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.float32]
+    where: npt.NDArray[np.uint8]
+
+
+# --- windows and places ----------------------------------------------------------------------------------------------
+
+
+def cut(folder: Path, config: VisionConfig, plan: Plan) -> tuple[Windows, Windows]:
+    """Windows of split `train` that hold a nodule, with the readers' outlines, and windows far from any."""
+    crops = read_crops(folder, split="train")
+    rng = np.random.default_rng(plan.seed)
+    images, poses = cut_holding(crops, config, rng, a_nodule=A_NODULE)
+    window_mm = config.window_pixels * config.pixel_mm
+    where = []
+    for start in range(0, len(poses), 1024):
+        part = poses.part(slice(start, start + 1024))
+        grid = sampling_grid(part, crops.stacks, window_pixels=config.window_pixels, window_mm=window_mm)
+        near, inside = (cut_masks(masks, part, grid) for masks in (crops.taken, crops.agreed))
+        where.append(_regions(inside >= 0.5, near > 0))
+    holding = Windows(images, crops.labels[poses.row], np.concatenate(where))
+    free = free_windows(crops, config, rng, number=int(len(images) * 6))
+    nothing = np.zeros((len(free), *holding.where.shape[1:]), np.uint8)
+    return holding, Windows(free.images, free.labels, nothing)
+
+
+def _regions(inside: torch.Tensor, near: torch.Tensor) -> npt.NDArray[np.uint8]:
+    what = torch.where(inside, INSIDE, torch.where(near, NEAR, FREE))
+    return what.to(torch.uint8).cpu().numpy()
+
+
+def own_regions(model: LoadedModel, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What the net itself takes for the lesion: evidence above half of its strongest, joined to it."""
+    from scipy import ndimage
+
+    found, settings = [], CamSettings.of_model(model)
+    for start in range(0, len(images), 32):
+        maps, _ = mirrored_cams(
+            model.net, normalize_bytes(torch.from_numpy(images[start : start + 32])), settings=settings
+        )
+        for evidence in maps:
+            top = evidence.max()
+            parts, _ = ndimage.label(evidence >= HALF * top)
+            inside = parts == parts[np.unravel_index(int(evidence.argmax()), evidence.shape)]
+            near = torch.from_numpy(inside | (evidence >= TENTH * top)).float()[None, None]
+            near = max_pool2d(near, 2 * RING + 1, 1, RING)[0, 0] > 0
+            found.append(_regions(torch.from_numpy(inside), near))
+        if start % 1600 == 0:
+            print(f"own evidence: {start} of {len(images)} windows", flush=True)
+    return np.stack(found)
+
+
+# --- the loss --------------------------------------------------------------------------------------------------------
+
+
+def token_places(where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which tokens lie inside a lesion and which are free of any: (n, h, w) to two bool (n, th, tw).
+
+    Token i speaks of the pixels around 4 i (`imaging.models.vision.TOKEN_SHIFT`). A lesion smaller than a token has the
+    token that holds most of it.
+    """
+    half, side = TOKEN_PIXELS // 2, where.shape[-1]
+
+    def over_tokens(mask: torch.Tensor) -> torch.Tensor:
+        return avg_pool2d(pad(mask.float()[:, None], (half, 0, half, 0))[..., :side, :side], TOKEN_PIXELS)[:, 0]
+
+    share = over_tokens(where == INSIDE)
+    most = share.flatten(1).amax(dim=1)[:, None, None]
+    inside = (share >= torch.minimum(most, torch.tensor(INSIDE_SHARE))) & (share > 0)
+    return inside, over_tokens(where != FREE) == 0
+
+
+def local_loss(said: Opinions, nodule: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """The tokens inside a lesion are a bag with the window's label, those free of any a bag without a nodule."""
+    tokens = said.tokens[:, 0]
+    inside, free = token_places(where)
+    within, outside = (tokens.masked_fill(~part, -torch.inf).flatten(1) for part in (inside, free))
+    held, empty = inside.flatten(1).any(dim=1), free.flatten(1).any(dim=1)
+    loss = cross_entropy(outside[empty].logsumexp(dim=1), torch.zeros(int(empty.sum())))
+    if held.any():
+        loss = loss + cross_entropy(within[held].logsumexp(dim=1), nodule[held])
+    return loss
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def train_on(net: NoduleNet, holding: Windows, free: Windows, plan: Plan, *, local: bool) -> NoduleNet:
+    """The running mean of the net's weights after `plan.steps` more steps."""
+    net.text.requires_grad_(False)
+    net.train()
+    mean = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    learning = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for _, p in learning if p.ndim >= 2], "weight_decay": plan.weight_decay},
+        {"params": [p for _, p in learning if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+    chance = torch.Generator().manual_seed(plan.seed)
+    torch.manual_seed(plan.seed)
+    began = time.monotonic()
+    for step in range(plan.steps):
+        x, labels, where = _batch(holding, free, plan, chance)
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * _rate_share(step, plan)
+        # The plain attention: the fused one of a CPU takes twice as long on the way back.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            said = opinions(net, x, Sentences.draw(chance))
+        loss, parts = weak_loss(said, labels, LossWeights())
+        if local:
+            parts["local"] = local_loss(said, labels[:, 0], where)
+            loss = loss + plan.local * parts["local"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for _, p in learning], 1.0)
+        optimizer.step()
+        _follow(mean, net, min(plan.ema, (1 + step) / (10 + step)))
+        if (step + 1) % 20 == 0:
+            told = ", ".join(f"{name} {float(torch.as_tensor(value).detach()):.4f}" for name, value in parts.items())
+            print(f"step {step + 1} of {plan.steps}, {time.monotonic() - began:.0f} s: {told}", flush=True)
+    net.load_state_dict(mean)
+    return net.eval()
+
+
+def _batch(
+    holding: Windows, free: Windows, plan: Plan, chance: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Windows in both kinds, turned together with their regions, then changed in grey; all chance from `chance`."""
+    many = round(plan.batch * POSITIVES)
+    picked = [
+        (each, torch.randint(len(each.images), (n,), generator=chance).numpy())
+        for each, n in ((holding, many), (free, plan.batch - many))
+    ]
+    x = torch.cat([normalize_bytes(torch.from_numpy(each.images[at])) for each, at in picked])
+    where = torch.cat([torch.from_numpy(each.where[at]) for each, at in picked])
+    labels = torch.cat([torch.from_numpy(each.labels[at]) for each, at in picked])
+    both = turned(torch.cat([x, where[:, None].float()], dim=1), chance)
+    return restyled(both[:, :-1], chance), labels, both[:, -1].round().to(torch.uint8)
+
+
+def _rate_share(step: int, plan: Plan) -> float:
+    return min((step + 1) / plan.warmup, 0.01 + 0.99 * math.cos(math.pi / 2 * step / plan.steps) ** 2)
+
+
+def _follow(mean: dict[str, torch.Tensor], net: NoduleNet, decay: float) -> None:
+    for name, value in net.state_dict().items():
+        if value.is_floating_point() and torch.isfinite(value).all():
+            mean[name].lerp_(value, 1 - decay)
+        else:
+            mean[name].copy_(value)
+
+
+def write(net: NoduleNet, start: LoadedModel, folder: Path, *, arm: str, plan: Plan, counts: Sequence[int]) -> None:
+    """A folder that `--weights` takes; the card is that of the weights it began with."""
+    name = f"trained-on-with-{arm}"
+    with atomic_folder(folder, replace=True) as unfinished:
+        path = unfinished / f"{name}.safetensors"
+        write_net(net, path)
+        card: dict[str, Any] = {**start.card, "name": name, "file": path.name, "sha256": file_sha256(path)}
+        card |= {"arm": arm, "start": start.name, "plan": vars(plan), "windows": list(counts), "network": net.to_json()}
+        manifest = {"schema_version": 1, "default": name, "models": [card]}
+        (unfinished / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train one arm."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.upper_bound", description=__doc__.splitlines()[0])
+    parser.add_argument("--arm", choices=ARMS, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=Plan.steps)
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--crops", type=Path, default=SHARED / "lidc_crops")
+    options = parser.parse_args(arguments)
+    plan, start = Plan(steps=options.steps, seed=options.seed), load_model()
+    holding, free = cut(options.crops, start.net.vision.config, plan)
+    print(f"{len(holding.images)} windows with a nodule, {len(free.images)} without", flush=True)
+    if options.arm == "own":
+        holding = Windows(holding.images, holding.labels, own_regions(start, holding.images))
+    net = train_on(start.net, holding, free, plan, local=options.arm != "labels")
+    write(net, start, options.output, arm=options.arm, plan=plan, counts=(len(holding.images), len(free.images)))
+
+
+if __name__ == "__main__":
+    main()
