@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks import crops as crops_benchmark
 from benchmarks import windows as windows_benchmark
@@ -97,7 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures.append(measure(scorer, windows, crops))
         print(*figures[-1].row(), sep=" | ", flush=True)
     name = f"windows_{options.split}.csv"
-    command = f"python -m benchmarks.arms {' '.join(options.folders)} --split {options.split}"
+    command = (
+        f"python -m benchmarks.arms {' '.join(Path(each).name for each in options.folders)} --split {options.split}"
+    )
     made = Made(command, SEED, scorers[0].weights_name, scorers[0].weights_sha256, name, FROZEN[name])
     headline = "; ".join(f"{each.said}: pointing {each.pointing.value:.3f}" for each in figures)
     seed = next((s.model.card["plan"]["seed"] for s in scorers if "plan" in s.model.card), SEED)
