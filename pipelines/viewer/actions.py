@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imaging.preprocessing.windows import WINDOWS
+from pipelines.viewer.axes import order_of
 from pipelines.viewer.layers import to_world
 from pipelines.viewer.planes import PLANES
 
@@ -24,6 +25,7 @@ class Actions:
     plane: Plane
     on_comment: Callable[[], None]
     on_study: Callable[[int], None]
+    _cut_before: str = "axial"
 
     def show_plane(self) -> None:
         """Orient the camera and write the letters of the plane that the viewer's axes are in now."""
@@ -58,19 +60,21 @@ class Actions:
         self._cut("sagittal")
 
     def _cut(self, name: str) -> None:
-        if self.viewer.dims.ndisplay == 2 and self.viewer.dims.order == PLANES[name].order:
+        order = order_of(PLANES[name], self.viewer.dims.ndim)
+        if self.viewer.dims.ndisplay == 2 and self.viewer.dims.order == order:
             self.viewer.reset_view()
         self.viewer.dims.ndisplay = 2
-        self.viewer.dims.order = PLANES[name].order
+        self.viewer.dims.order = order
         self.show_plane()
 
     def volume_3d(self) -> None:
         """3D, seen from the front, and back to the plane before."""
         if self.viewer.dims.ndisplay == 3:
-            self._cut("axial")
+            self._cut(self._cut_before)
             self.viewer.reset_view()
             return
-        self.viewer.dims.order = PLANES["coronal"].order
+        self._cut_before = self.plane.name
+        self.viewer.dims.order = order_of(PLANES["coronal"], self.viewer.dims.ndim)
         self.viewer.dims.ndisplay = 3
         self.show_plane()
         self.viewer.reset_view()

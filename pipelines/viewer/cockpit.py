@@ -8,6 +8,7 @@ from typing import Any
 from imaging.errors import ImagingError
 from pipelines.viewer import layers, mouse
 from pipelines.viewer.actions import Actions
+from pipelines.viewer.axes import on_slices, slice_of, slider_ranges
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.layer_stack import LayerStack
 from pipelines.viewer.overlays import Overlays
@@ -32,25 +33,34 @@ class Cockpit(LayerStack, Actions):
         self.on_study: Callable[[int], None] = lambda by: None
         self._tell = tell or _notify
         self._moving = False
+        self._ndisplay = viewer.dims.ndisplay
         self._readout = ""
         self._overlays = Overlays(viewer)
         self._thickness_before = viewer.dims.thickness
+        self._not_mean = []
+        for layer in viewer.layers:
+            self._show_slice_of(layer)
         self._unsubscribe = session.subscribe(self._on_change)
         if self.layer("ct") is None:
             self._add(layers.ct_layer(session))
         self._show_result()
-        self._add(layers.crosshair_layer(session))
+        if self.layer("crosshair") is None:
+            self._add(layers.crosshair_layer(session))
         viewer.layers.events.inserted.connect(self._on_inserted)
+        self._on_range()  # moves a point that napari had out of range; nobody has scrolled
         viewer.dims.events.point.connect(self._on_dims)
         viewer.dims.events.order.connect(self._on_order)
         viewer.dims.events.ndisplay.connect(self._on_order)
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay, position="last")
+        viewer.dims.events.range.connect(self._on_range)
         viewer.scene.camera.events.zoom.connect(self._on_zoom)
         viewer.events.status.connect(self._on_status)
         self._disconnect_mouse = mouse.connect(self)
+        self._keys_before = {row.key: viewer.bind_key(row.key, None) for row in KEYS}
         for row in KEYS:
-            viewer.bind_key(row.key, self._key(row.action), overwrite=True)
-        if self.layer("ct") is not None:
-            viewer.layers.selection.active = self.layer("ct")
+            viewer.bind_key(row.key, self._key(row.action))
+        self.layer("ct").events.contrast_limits.connect(self._on_contrast)
+        viewer.layers.selection.active = self.layer("ct")
         self.axial()
         viewer.reset_view()
         for change in ("point", "window", "slab", "rulers"):
@@ -61,9 +71,16 @@ class Cockpit(LayerStack, Actions):
         self._unsubscribe()
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.dims.thickness = self._thickness_before
+        self._give_back()
+        for row in KEYS:
+            self.viewer.bind_key(row.key, self._keys_before[row.key])
+        if (ct := self.layer("ct")) is not None:
+            ct.events.contrast_limits.disconnect(self._on_contrast)
         self.viewer.dims.events.point.disconnect(self._on_dims)
         self.viewer.dims.events.order.disconnect(self._on_order)
         self.viewer.dims.events.ndisplay.disconnect(self._on_order)
+        self.viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
+        self.viewer.dims.events.range.disconnect(self._on_range)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
         self.viewer.events.status.disconnect(self._on_status)
         self._disconnect_mouse()
@@ -81,6 +98,8 @@ class Cockpit(LayerStack, Actions):
         if change == "point":
             self._show_point()
             self._show_rulers()
+            if self.session.slab_mm:
+                self._show_rings()
         elif change == "rulers":
             self._show_rulers()
         elif change == "maps":
@@ -92,10 +111,11 @@ class Cockpit(LayerStack, Actions):
         elif change == "slab":
             self._show_slab()
             self._show_rulers()
+            self._show_rings()
         elif change == "ai":
             for layer in self.own_layers():
                 if layer.metadata["nodulus"] in layers.AI_ROLES:
-                    layer.visible = self.session.ai_shown and layer.metadata["nodulus"] not in layers.HIDDEN_ROLES
+                    layer.visible = layers.is_shown(self.session, layer.metadata["nodulus"])
         elif change == "opacity":
             for role in ("grad_cam", "similarity"):
                 if (layer := self.layer(role)) is not None:
@@ -114,8 +134,9 @@ class Cockpit(LayerStack, Actions):
         self._moving = True
         try:
             # On the slider's own steps: else its widget moves the point again, and every layer is sliced twice.
-            steps = zip(layers.to_world(self.session.point_mm), dims.range, strict=True)
-            point = tuple(r.start + round((p - r.start) / r.step) * r.step for p, r in steps)
+            steps = zip(on_slices(self.session.grid, self.session.point_mm), dims.range[-3:], strict=True)
+            ours = tuple(r.start + round((p - r.start) / r.step) * r.step for p, r in steps)
+            point = (*dims.point[:-3], *ours)
             if point != dims.point:
                 dims.point = point
             elif layer is not None:
@@ -126,17 +147,20 @@ class Cockpit(LayerStack, Actions):
     def centre_on(self, point_mm: tuple[float, float, float]) -> None:
         """Put a point into the middle of the picture."""
         camera = self.viewer.scene.camera
-        shown = self.viewer.dims.displayed
+        others = self.viewer.dims.ndim - 3
         world = layers.to_world(point_mm)
-        camera.center = tuple(float(world[axis]) for axis in shown)
+        camera.center = tuple(float(world[axis - others]) for axis in self.viewer.dims.displayed)
 
     def _write_overlays(self) -> None:
         session = self.session
-        centre, width = self.window_shown
-        window = f"W {width:.0f} L {centre:.0f} {name_of(self.window_shown)}"
+        ct = self.layer("ct")
+        low, high = layers.contrast_limits(self.window_shown) if ct is None else ct.contrast_limits
+        centre, width = (low + high) / 2, high - low
+        window = f"W {width:.0f} L {centre:.0f} {name_of((centre, width))}"
         lines = [session.short_banner, window.replace("-", "−").rstrip()]
         lines += [f"maximum of {session.slab_mm:.0f} mm"] if session.slab_mm else []
         lines += ["inverted"] if session.inverted else []
+        lines += ["AI hidden"] if session.report and not session.ai_shown else []
         lines += [f"ruler: {session.unfinished.label}"] if session.unfinished else []
         self._overlays.write("\n".join(lines), in_a_corner(session.readout(session.point_mm, self.plane)))
         self._overlays.identify(session.identifiers if session.identifiers_shown else "")
@@ -148,22 +172,43 @@ class Cockpit(LayerStack, Actions):
         return plane_of(self.viewer.dims.order)
 
     def _on_dims(self, _: Any = None) -> None:
-        if self._moving or self.viewer.dims.ndim != 3:
-            return
-        through = self.plane.order[0]
+        dims, grid, through = self.viewer.dims, self.session.grid, self.plane.order[0]
+        if self._moving or dims.ndim < 3 or dims.ndisplay != self._ndisplay:
+            return  # between 2D and 3D napari puts its slider where the camera looks; nobody has scrolled
         world = layers.to_world(self.session.point_mm).copy()
-        moved = self.viewer.dims.point[through] - world[through]
-        if abs(moved) <= self.session.grid.spacing_mm[through] / 2:
+        before = slice_of(grid, world)[through]
+        world[through] = dims.point[-3:][through]
+        if slice_of(grid, world)[through] == before:
             return  # napari's slider stands on whole slices, the point may lie between them
-        world[through] += moved
         x, y, z = layers.to_world(world)
         self.session.go_to((float(x), float(y), float(z)))
 
     def _on_order(self, _: Any = None) -> None:
-        if self.viewer.dims.ndim == 3:
+        if self.viewer.dims.ndim >= 3:
             self.show_plane()
             self._show_window()
             self._show_rulers()
+            self._show_rings()
+
+    def _on_ndisplay(self, _: Any = None) -> None:
+        """After napari's own answer to a change between 2D and 3D: the crosshair stays where the reader put it."""
+        self._ndisplay = self.viewer.dims.ndisplay
+        if self.viewer.dims.ndim >= 3:
+            self._show_point()
+
+    def _on_range(self, _: Any = None) -> None:
+        """Sliders go by slices of the CT, whatever lies over it."""
+        dims = self.viewer.dims
+        if dims.ndim >= 3 and (ranges := slider_ranges(self.session.grid, dims.range)) != dims.range:
+            dims.range = ranges
+
+    def _on_contrast(self, _: Any = None) -> None:
+        """napari's own sliders are a hand on the window too; what stands in the corner is what is drawn."""
+        low, high = self.layer("ct").contrast_limits
+        if self.viewer.dims.ndisplay == 3:
+            self._write_overlays()
+        elif (low, high) != layers.contrast_limits(self.session.window):
+            self.session.set_window((low + high) / 2, high - low)
 
     def show_plane(self) -> None:
         """Orient the camera and write the letters of the plane that the viewer's axes are in now."""

@@ -10,7 +10,7 @@ import numpy as np
 from imaging.preprocessing.windows import WINDOWS
 from pipelines.viewer import layers, ruler_layers
 from pipelines.viewer.keys import KEYS
-from pipelines.viewer.planes import plane_of
+from pipelines.viewer.planes import plane_of, slab_reach
 from pipelines.viewer.session import Session
 
 #: What the sliders of the layer controls span.
@@ -25,6 +25,7 @@ class LayerStack:
 
     viewer: Any
     session: Session
+    _not_mean: list[Any]
 
     def do(self, action: str) -> None:
         """Run the action of a key."""
@@ -84,15 +85,24 @@ class LayerStack:
     def _show_rings(self) -> None:
         layer = self.layer("findings")
         if layer is None or len(layer.data) != len(self.session.findings):
+            active = self.viewer.layers.selection.active
             if layer is not None:
                 self.viewer.layers.remove(layer)
             if self.session.findings:
                 self._add(layers.findings_layer(self.session))
+            if active in self.viewer.layers:
+                self.viewer.layers.selection.active = active
+            layer = self.layer("findings")
+        if layer is None:
             return
         points, features, look = layers.rings(self.session.findings)
-        layer.data = points
+        shown, size = np.ones(len(points), dtype=bool), np.asarray(look["size"], dtype=float)
+        if self.session.slab_mm and self.viewer.dims.ndisplay == 2:
+            points, shown, size = layers.laid_into(self.session, plane_of(self.viewer.dims.order), points, size)
+        if not np.array_equal(layer.data, points):
+            layer.data = points
         layer.features = features
-        layer.size, layer.border_color = look["size"], look["border_color"]
+        layer.size, layer.border_color, layer.shown = size, look["border_color"], shown
         layer.refresh_text()
         self._on_zoom()
 
@@ -100,13 +110,26 @@ class LayerStack:
         for layer in self.own_layers():
             if layer.metadata["nodulus"] in ("ct", "grad_cam", "similarity"):
                 layer.projection_mode = layers.projection(self.session)
-        self.viewer.dims.thickness = (self.session.slab_mm or RING_REACH_MM,) * 3
+        slab_mm, spacing_mm = self.session.slab_mm, self.session.grid.spacing_mm
+        # In whole slices, else napari takes one less on one side. Never less than lines between two slices need.
+        reach = [slab_reach(step, slab_mm) or 0.49 for step in spacing_mm]
+        slab = tuple(2 * n * step for n, step in zip(reach, spacing_mm, strict=True))
+        self.viewer.dims.thickness = slab if slab_mm else (RING_REACH_MM,) * 3
 
     def _on_inserted(self, event: Any) -> None:
-        """A picture that somebody else adds shows its slice; napari would show its mean over our rings' reach."""
-        layer = event.value
+        self._show_slice_of(event.value)
+
+    def _show_slice_of(self, layer: Any) -> None:
+        """A picture of somebody else shows its slice; napari would show its mean over our rings' reach."""
         if layer not in self.own_layers() and getattr(layer, "projection_mode", None) == "mean":
             layer.projection_mode = "none"
+            self._not_mean.append(layer)
+
+    def _give_back(self) -> None:
+        """Other people's pictures are as they were."""
+        for layer in self._not_mean:
+            layer.projection_mode = "mean"
+        self._not_mean.clear()
 
     def _show_rulers(self) -> None:
         """The rulers that the picture meets; all of them in 3D."""

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.geometry import Grid
+from pipelines.viewer.axes import on_slices
+from pipelines.viewer.planes import Plane
 from pipelines.viewer.review import Reviewed
 from pipelines.viewer.session import Session
 
@@ -67,6 +69,11 @@ def projection(session: Session) -> str:
     return "max" if session.slab_mm else "none"
 
 
+def is_shown(session: Session, role: str) -> bool:
+    """Whether a layer of the AI is seen: not while the reader hides them all, nor before one is asked for."""
+    return session.ai_shown and role not in HIDDEN_ROLES
+
+
 def layer_data(session: Session) -> list[LayerData]:
     """All layers of a session, the CT first."""
     return [ct_layer(session), *result_layers(session)]
@@ -95,7 +102,7 @@ def _layer(session: Session, role: str) -> LayerData:
     array = session.maps[role]
     if role in LABEL_COLOURS:
         colour = {None: LABEL_COLOURS[role], 0: "transparent"}
-        options = _options(session, role) | {"opacity": 0.8, "visible": role not in HIDDEN_ROLES, "colormap": colour}
+        options = _options(session, role) | {"opacity": 0.8, "visible": is_shown(session, role), "colormap": colour}
         return array, options, "labels"
     options = _options(session, role) | {
         "colormap": heat_colours(),
@@ -104,7 +111,7 @@ def _layer(session: Session, role: str) -> LayerData:
         "blending": "translucent_no_depth",
         "interpolation2d": "linear",
         "projection_mode": projection(session),
-        "visible": role not in HIDDEN_ROLES,
+        "visible": is_shown(session, role),
     }
     return array, options, "image"
 
@@ -126,6 +133,7 @@ def findings_layer(session: Session) -> LayerData:
         "features": features,
         "text": _text(),
         "projection_mode": "rescale_spherical",
+        "visible": is_shown(session, "findings"),
     }
     del options["scale"], options["translate"]
     return points, options, "points"
@@ -162,6 +170,29 @@ def rings(rows: tuple[Reviewed, ...]) -> tuple[npt.NDArray[np.float64], dict[str
     return points, features, look
 
 
+def laid_into(
+    session: Session, plane: Plane, points: npt.NDArray[np.float64], size: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Rings as a slab shows them: in its middle slice, those whose ball it meets, as wide as it is there.
+
+    napari shows a point only where its ball meets the middle of a slab, so it would lose rings of what is seen.
+
+    Args:
+        points: world points.
+        size: diameters, mm.
+
+    Returns:
+        points, which are shown, diameters in mm.
+    """
+    axis = plane.order[0]
+    middle = on_slices(session.grid, session.point_mm)[axis]
+    away = np.maximum(0.0, np.abs(points[:, axis] - middle) - session.slab_mm / 2)
+    shown = away < size / 2
+    laid = points.copy()
+    laid[:, axis] = middle
+    return laid, shown, np.where(shown, 2 * np.sqrt(np.maximum(0.0, (size / 2) ** 2 - away**2)), size)
+
+
 def crosshair_layer(session: Session) -> LayerData:
     """Six half-lines that leave the point itself free."""
     options = _options(session, "crosshair") | {
@@ -185,9 +216,10 @@ def crosshair(session: Session, *, gap_mm: float = 12.0) -> npt.NDArray[np.float
     for axis in range(3):
         for side, end in ((0, low), (1, high)):
             direction = -1.0 if side == 0 else 1.0
-            length = max(0.0, abs(end[axis] - point[axis]) - gap_mm)
+            room = abs(end[axis] - point[axis])
+            gap, length = min(gap_mm, room), max(0.0, room - gap_mm)
             lines[2 * axis + side, 0] = point
-            lines[2 * axis + side, 0, axis] += direction * gap_mm
+            lines[2 * axis + side, 0, axis] += direction * gap
             lines[2 * axis + side, 1, axis] = direction * length
     return lines
 

@@ -114,8 +114,8 @@ def _on_ruler(cockpit: Steered, event: Any) -> Iterator[None]:
 
 
 def _point(position: Any) -> tuple[float, float, float] | None:
-    """The LPS point of a world position, or None where the viewer has other than three axes."""
-    if len(position) != 3:
+    """The LPS point of a world position, or None where the viewer has fewer than three axes; ours are the last."""
+    if len(position) < 3:
         return None
-    x, y, z = to_world(position)
+    x, y, z = to_world(position[-3:])
     return float(x), float(y), float(z)

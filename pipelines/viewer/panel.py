@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QEvent
+
 from pipelines.viewer.cockpit import Cockpit
 from pipelines.viewer.docking import docked
 from pipelines.viewer.dropping import Drops
@@ -31,6 +33,7 @@ class ReadingPanel(PanelSaving):
         self.cockpit: Cockpit | None = None
         self._drops = Drops(self)
         self._busy = False  # while a session comes or goes
+        self._taken_out = False  # of its window: another panel has the viewer
         self.setMinimumWidth(330)
         self._build()
         self._bind_keys()
@@ -74,6 +77,24 @@ class ReadingPanel(PanelSaving):
         self.message.setText(text)
         self.message.setVisible(bool(text))
 
+    def event(self, event: Any) -> bool:
+        """Taken out of its window: the wiring goes, the picture stays for whoever docks the panel again."""
+        done = super().event(event)
+        if event.type() == QEvent.Type.ParentChange:
+            self._taken_out = self.parent() is None
+            if self._taken_out:
+                self._let_go()
+        return bool(done)
+
+    def _let_go(self) -> None:
+        """End the wiring to the open session."""
+        if self.cockpit is None:
+            return
+        self._keep_draft()
+        self._unsubscribe()
+        cockpit, self.cockpit = self.cockpit, None
+        cockpit.close()
+
     def showEvent(self, event: Any) -> None:
         """In its window at last: what falls on the picture comes here, and closing is noticed."""
         super().showEvent(event)
@@ -108,10 +129,8 @@ class ReadingPanel(PanelSaving):
         """Take the open session's layers and wiring away."""
         if self.cockpit is None:
             return
-        self._keep_draft()
-        self._unsubscribe()
-        cockpit, self.cockpit = self.cockpit, None
-        cockpit.close()
+        cockpit = self.cockpit
+        self._let_go()
         for layer in cockpit.own_layers():
             self.viewer.layers.remove(layer)
         self._show()
@@ -131,7 +150,7 @@ class ReadingPanel(PanelSaving):
         self._take(event.value)
 
     def _take(self, layer: Any) -> None:
-        if layer.metadata.get("nodulus") == "ct" and not self._busy:
+        if layer.metadata.get("nodulus") == "ct" and not self._busy and not self._taken_out:
             self.adopt(layer.metadata["session"])
 
     def _volume(self) -> Any:

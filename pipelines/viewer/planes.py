@@ -7,6 +7,7 @@ from the patient's left side, the front of the body on the left of the picture.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,8 +60,18 @@ PLANES: Final[dict[str, Plane]] = {
 
 
 def plane_of(order: tuple[int, ...]) -> Plane:
-    """The plane whose cut axis comes first in `order`; axial for anything else."""
-    return next((plane for plane in PLANES.values() if plane.order[0] == order[0]), PLANES["axial"])
+    """The plane whose cut axis comes first among the last three of `order`; axial for anything else."""
+    through = order[-3] - (len(order) - 3) if len(order) >= 3 else None
+    return next((plane for plane in PLANES.values() if plane.order[0] == through), PLANES["axial"])
+
+
+def slab_reach(spacing_mm: float, slab_mm: float) -> int:
+    """How many slices on each side of the middle one belong to a slab: those that begin inside its thickness.
+
+    >>> [slab_reach(2.5, slab_mm) for slab_mm in (0, 5, 10, 15)], slab_reach(5.0, 15)
+    ([0, 1, 2, 3], 1)
+    """
+    return max(0, math.ceil(slab_mm / 2 / spacing_mm - 0.5 - 1e-6))
 
 
 def cut(
@@ -71,17 +82,16 @@ def cut(
     Args:
         array: (z, y, x) on `grid`, an upright grid.
         point_mm: LPS mm; outside the grid the nearest slice is taken.
-        slab_mm: the maximum over a slab of this thickness around the point; 0 for one slice.
+        slab_mm: the maximum over a slab of this thickness around the slice that holds the point; 0 for one slice.
 
     Returns:
         2D; a view of `array` for a single slice.
     """
     through = plane.order[0]
     last = grid.shape[through] - 1
-    middle = float(grid.to_index(point_mm)[through])
-    half = slab_mm / 2 / grid.spacing_mm[through]
-    first = int(np.clip(np.rint(middle - half), 0, last))
-    stop = int(np.clip(np.rint(middle + half), 0, last)) + 1
+    middle = int(np.clip(np.rint(grid.to_index(point_mm)[through]), 0, last))
+    reach = slab_reach(grid.spacing_mm[through], slab_mm)
+    first, stop = max(0, middle - reach), min(last, middle + reach) + 1
     block = np.moveaxis(array, plane.order, (0, 1, 2))[first:stop]
     picture = block[0] if stop - first == 1 else block.max(axis=0)
     if plane.orientation[1] == "up":

@@ -117,5 +117,4 @@ def show_outside(session: Session, path: Path, *, folder: Path) -> None:
         provenance=Provenance(outside.by, None, outside.by, ""),
         grid=session.volume.grid.to_json(),
     )
-    kept = {role: (array, session.grid) for role, array in session.maps.items() if role == "segmentation"}
-    session.set_result(report, kept, folder=folder, original=path)
+    session.set_result(report, {}, folder=folder, original=path)

@@ -83,13 +83,16 @@ class Session(Rulers, Viewing):
     ) -> None:
         """Take a result: its report, its maps with their grids (any orientation), and the folder its review lives in.
 
+        A segmentation that the reader laid over the CT stays.
+
         `original` is the DICOM report that the result is, or was written as; a reviewed one names it.
 
         Raises:
             InputError: ``review.other_series`` if the folder's decisions belong to another CT.
         """
         log = ReviewLog(None if folder is None else folder / FILE_NAME, self.volume.seriesuid)
-        self.maps = {name: self._on_shown_grid(array, grid) for name, (array, grid) in maps.items()}
+        laid_over = {role: array for role, array in self.maps.items() if role == "segmentation"}
+        self.maps = laid_over | {name: self._on_shown_grid(array, grid) for name, (array, grid) in maps.items()}
         self.report, self.folder, self.log, self.original = report, folder, log, original
         self._highest = {}
         self.selected = None

@@ -63,9 +63,10 @@ class Viewing:
         self._tell("slab")
 
     def view_as(self, other: Viewing) -> None:
-        """Take the window, the inversion and the slab of another session."""
+        """Take the window, the inversion and the slab of another session, and how much of the AI's drawing is seen."""
         self.window, self.inverted, self.slab_mm = other.window, other.inverted, other.slab_mm
-        self._tell("window", "slab")
+        self.ai_shown, self.opacity = other.ai_shown, other.opacity
+        self._tell("window", "slab", "ai", "opacity")
 
     def next_opacity(self) -> None:
         """Go through the opacities of the heat maps."""
