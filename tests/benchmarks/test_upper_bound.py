@@ -9,7 +9,8 @@ import pytest
 import torch
 from made_crops import LUNG_HU, NODULE_HU, write_crops
 
-from benchmarks.arms import HEADER, ArmFigures
+from benchmarks.arms import HEADER, shipped_row
+from benchmarks.results_table import replace_section
 from benchmarks.upper_bound import (
     FREE,
     INSIDE,
@@ -23,7 +24,6 @@ from benchmarks.upper_bound import (
     train_on,
     write,
 )
-from imaging.evaluation.bootstrap import Interval
 from imaging.models.intensity import HU_HIGH, HU_LOW
 from imaging.models.network import NoduleNet
 from imaging.models.prompts import concepts
@@ -145,6 +145,12 @@ def test_the_nets_own_region_is_its_evidence_and_the_folder_serves_as_weights(tm
     )
 
 
-def test_a_line_has_a_cell_for_each_heading():
-    some = Interval(0.9, 0.8, 1.0)
-    assert len(ArmFigures("a", "own", 3, some, some, some, some, some, some).row()) == len(HEADER)
+def test_the_shipped_line_is_that_of_its_own_tables(tmp_path):
+    path = tmp_path / "results.md"
+    windows = "| nodulus | 0.99 [0.9, 1.0] | 0.98 |\n| nodulus | refined | 0.91 | 0.92 | 0.5 |\n"
+    replace_section("windows-val", windows + "| nodulus | token centre | 0.6 | 0.7 | 2.0 |", path=path)
+    cells = " | ".join(str(n / 10) for n in range(1, 9))
+    replace_section("crops-val", f"| nodulus | {cells} |", path=path)
+    row = shipped_row(path.read_text(), "val")
+    assert row == ("nothing: as shipped", "0", "0.99 [0.9, 1.0]", "0.91", "0.92", "0.6", "0.5", "0.4", "0.6")
+    assert len(row) == len(HEADER)
