@@ -2,7 +2,8 @@
 
     python -m benchmarks.weak_to_full
 
-A net trained with the readers' outlines was not trained to the same budget here. No net has an AUROC above 1 or finds
+`benchmarks.arms` shows the same net trained on with the readers' outlines; no net was trained with them from the
+beginning. No net has an AUROC above 1 or finds
 more than every nodule, so what the weakly supervised one reaches of those is the least that it can reach of any.
 Read from the tables of windows and crops in docs/results.md; run it again after them.
 """
@@ -46,8 +47,9 @@ def main(*, results: Path = RESULTS) -> None:
     ]
     text = (
         "## Weak against full supervision (test)\n\n"
-        "No net trained with outlines was trained to the same budget here. None could have more than 1, so the last "
-        "figure is the least share of any supervised net's that the weak labels reach.\n\n"
+        "The same net trained on with outlines is under \"Kinds of supervision\"; none was trained with them from the "
+        "beginning. None could have more than 1, so the last figure is the least share of any supervised net's that the "
+        "weak labels reach.\n\n"
         + markdown_table(("figure", "nodulus", "share of a perfect net's, the least", f"bar {LEAST}"), rows)
         + "\nCommand: `python -m benchmarks.weak_to_full` · from the tables windows-test and crops-test\n"
     )
