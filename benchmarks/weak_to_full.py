@@ -47,9 +47,9 @@ def main(*, results: Path = RESULTS) -> None:
     ]
     text = (
         "## Weak against full supervision (test)\n\n"
-        "The same net trained on with outlines is under \"Kinds of supervision\"; none was trained with them from the "
-        "beginning. None could have more than 1, so the last figure is the least share of any supervised net's that the "
-        "weak labels reach.\n\n"
+        "The same net trained on with outlines is under “Kinds of supervision”; none was trained with them from the "
+        "beginning. None could have more than 1, so the last figure is the least share of any supervised net's that "
+        "the weak labels reach.\n\n"
         + markdown_table(("figure", "nodulus", "share of a perfect net's, the least", f"bar {LEAST}"), rows)
         + "\nCommand: `python -m benchmarks.weak_to_full` · from the tables windows-test and crops-test\n"
     )
