@@ -185,8 +185,8 @@ class Cockpit(LayerStack, Actions):
 
     def _on_order(self, _: Any = None) -> None:
         if self.viewer.dims.ndim >= 3:
-            self.show_plane()
             self._show_window()
+            self.show_plane()
             self._show_rulers()
             self._show_rings()
 
@@ -204,6 +204,8 @@ class Cockpit(LayerStack, Actions):
 
     def _on_contrast(self, _: Any = None) -> None:
         """napari's own sliders are a hand on the window too; what stands in the corner is what is drawn."""
+        if self._windowing:
+            return
         low, high = self.layer("ct").contrast_limits
         if self.viewer.dims.ndisplay == 3:
             self._write_overlays()

@@ -26,6 +26,7 @@ class LayerStack:
     viewer: Any
     session: Session
     _not_mean: list[Any]
+    _windowing = False
 
     def do(self, action: str) -> None:
         """Run the action of a key."""
@@ -78,8 +79,12 @@ class LayerStack:
 
     def _show_window(self) -> None:
         ct = self.layer("ct")
-        ct.contrast_limits_range = HU_RANGE
-        ct.contrast_limits = layers.contrast_limits(self.window_shown)
+        self._windowing = True  # napari cuts the window before off at the range that its slider spans
+        try:
+            ct.contrast_limits_range = HU_RANGE
+            ct.contrast_limits = layers.contrast_limits(self.window_shown)
+        finally:
+            self._windowing = False
         ct.colormap = "gray_r" if self.session.inverted else "gray"
 
     def _show_rings(self) -> None:

@@ -203,6 +203,10 @@ def test_the_window_in_the_corner_is_the_one_that_is_drawn(desk):
     assert "W 1000 L 600" in desk.viewer.canvas.overlays["nodulus_state"].text
     desk.press("0")
     assert desk.cockpit.layer("ct").contrast_limits == [-160, 240]
+    for width in (12000, 12100):  # wider than the span of napari's slider
+        desk.session.set_window(2000, width)
+        assert desk.session.window == (2000, width)
+        assert desk.cockpit.layer("ct").contrast_limits == [2000 - width / 2, 2000 + width / 2]
 
 
 # --- other people's layers, and the panel ---------------------------------------------------------------------------
