@@ -45,6 +45,19 @@ def on_slices(grid: Grid, point_mm: Point) -> tuple[float, float, float]:
     return float(z), float(y), float(x)
 
 
+def in_its_slice(grid: Grid, plane: Plane, point_mm: Point, *, was_mm: Point) -> Point:
+    """A point of the slice that is shown, as far across the plane as a point of the same slice that was there before.
+
+    The picture stands on the middle of a slice; what lay beside it must not move there because a hand moved in plane.
+    """
+    through = plane.order[0]
+    world, was = np.array(point_mm, dtype=np.float64)[::-1].copy(), np.asarray(was_mm)[::-1]
+    if slice_of(grid, world)[through] == slice_of(grid, was)[through]:
+        world[through] = was[through]
+    z, y, x = world
+    return float(x), float(y), float(z)
+
+
 def slider_ranges(grid: Grid, ranges: Sequence[Range]) -> tuple[Range, ...]:
     """The viewer's ranges (start, stop, step), those of our axes in whole slices of the CT.
 

@@ -90,16 +90,12 @@ class LayerStack:
     def _show_rings(self) -> None:
         layer = self.layer("findings")
         if layer is None or len(layer.data) != len(self.session.findings):
-            active = self.viewer.layers.selection.active
             if layer is not None:
                 self.viewer.layers.remove(layer)
-            if self.session.findings:
-                self._add(layers.findings_layer(self.session))
-            if active in self.viewer.layers:
-                self.viewer.layers.selection.active = active
+            if not self.session.findings:
+                return
+            self._add_quietly([layers.findings_layer(self.session)])
             layer = self.layer("findings")
-        if layer is None:
-            return
         points, features, look = layers.rings(self.session.findings)
         shown, size = np.ones(len(points), dtype=bool), np.asarray(look["size"], dtype=float)
         if self.session.slab_mm and self.viewer.dims.ndisplay == 2:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from pipelines.viewer.axes import in_its_slice
 from pipelines.viewer.layers import to_world
+from pipelines.viewer.planes import Plane
 from pipelines.viewer.session import Session
 
 #: HU of window width or centre per canvas pixel of drag, for a width of 1000; narrower windows move more slowly.
@@ -17,6 +19,10 @@ class Steered(Protocol):
 
     viewer: Any
     session: Session
+
+    @property
+    def plane(self) -> Plane:
+        """The plane that is shown."""
 
     def layer(self, role: str) -> Any:
         """The session's layer of a role, or None."""
@@ -97,7 +103,8 @@ def on_drag(cockpit: Steered, event: Any) -> Iterator[None]:
         if row is not None and cockpit.layer("findings") is not None and cockpit.layer("findings").visible:
             cockpit.session.select(row.finding.tracking_uid)
         else:
-            cockpit.session.go_to(point)
+            session = cockpit.session
+            session.go_to(in_its_slice(session.grid, cockpit.plane, point, was_mm=session.point_mm))
 
 
 def _on_ruler(cockpit: Steered, event: Any) -> Iterator[None]:
