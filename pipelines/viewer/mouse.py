@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from imaging.findings import Point
 from pipelines.viewer.axes import in_its_slice
 from pipelines.viewer.layers import to_world
 from pipelines.viewer.planes import Plane
@@ -103,8 +104,7 @@ def on_drag(cockpit: Steered, event: Any) -> Iterator[None]:
         if row is not None and cockpit.layer("findings") is not None and cockpit.layer("findings").visible:
             cockpit.session.select(row.finding.tracking_uid)
         else:
-            session = cockpit.session
-            session.go_to(in_its_slice(session.grid, cockpit.plane, point, was_mm=session.point_mm))
+            cockpit.session.go_to(_at_the_crosshair(cockpit, point))
 
 
 def _on_ruler(cockpit: Steered, event: Any) -> Iterator[None]:
@@ -113,11 +113,18 @@ def _on_ruler(cockpit: Steered, event: Any) -> Iterator[None]:
     event.handled = True
     yield
     while start is not None and event.type == "mouse_move":
-        cockpit.session.stretch_ruler(start, _point(event.position))
+        ends = (_at_the_crosshair(cockpit, point) for point in (start, _point(event.position) or start))
+        cockpit.session.stretch_ruler(*ends)
         event.handled = stretched = True
         yield
     if stretched:
         cockpit.do("end_ruler")
+
+
+def _at_the_crosshair(cockpit: Steered, point: Point) -> Point:
+    """A point under the pointer, as far across the plane as the crosshair if that lies in the slice shown."""
+    session = cockpit.session
+    return in_its_slice(session.grid, cockpit.plane, point, was_mm=session.point_mm)
 
 
 def _point(position: Any) -> tuple[float, float, float] | None:
