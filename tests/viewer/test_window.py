@@ -256,9 +256,8 @@ def test_a_click_puts_the_crosshair_under_the_pointer(desk, key):
     desk.qtbot.mouseClick(desk.canvas, Qt.MouseButton.LeftButton, pos=QPoint(*canvas_position(desk, target)))
     desk.settle()
     np.testing.assert_allclose(desk.session.point_mm, target, atol=1.0)
-    assert desk.session.point_mm[through] == pytest.approx(
-        target[through], abs=1e-9
-    )  # a hand moved in plane moves nothing across it
+    # A hand moved in plane moves nothing across it.
+    assert desk.session.point_mm[through] == pytest.approx(target[through], abs=1e-9)
 
 
 def test_the_status_names_what_is_under_the_pointer(desk):
