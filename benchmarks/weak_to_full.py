@@ -2,7 +2,7 @@
 
     python -m benchmarks.weak_to_full
 
-`benchmarks.arms` shows the same net trained on with the readers' outlines; no net was trained with them from the
+`benchmarks.upper_bound` trains the same net on with the readers' outlines; none was trained with them from the
 beginning. No net has an AUROC above 1 or finds
 more than every nodule, so what the weakly supervised one reaches of those is the least that it can reach of any.
 Read from the tables of windows and crops in docs/results.md; run it again after them.
@@ -47,8 +47,8 @@ def main(*, results: Path = RESULTS) -> None:
     ]
     text = (
         "## Weak against full supervision (test)\n\n"
-        "The same net trained on with outlines is under “Kinds of supervision”; none was trained with them from the "
-        "beginning. None could have more than 1, so the last figure is the least share of any supervised net's that "
+        "No net was trained with outlines from the beginning; `benchmarks.upper_bound` trains this one on with them. "
+        "None could have more than 1, so the last figure is the least share of any supervised net's that "
         "the weak labels reach.\n\n"
         + markdown_table(("figure", "nodulus", "share of a perfect net's, the least", f"bar {LEAST}"), rows)
         + "\nCommand: `python -m benchmarks.weak_to_full` · from the tables windows-test and crops-test\n"
