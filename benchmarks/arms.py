@@ -54,7 +54,7 @@ def measured_row(
     one, four = (at[crops_benchmark.RATES.index(rate)] for rate in (1.0, 4.0))
     card = scorer.model.card
     shares = (str(each) for each in (pointing, small, token))
-    return card["arm"], str(card["plan"]["steps"]), f"{seen.auroc:.4f}", *shares, f"{error:.2f}", str(one), str(four)
+    return card["arm"], str(card["recipe"]["steps"]), f"{seen.auroc:.4f}", *shares, f"{error:.2f}", str(one), str(four)
 
 
 def body(rows: Sequence[tuple[str, ...]], *, seed: int) -> str:
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     publish(
         "arms",
         f"Kinds of supervision ({options.split})",
-        body(rows, seed=scorers[0].model.card["plan"]["seed"]),
+        body(rows, seed=scorers[0].model.card["recipe"]["seed"]),
         made,
         split=options.split,
         headline="; ".join(f"{row[0]}: pointing {row[3]}" for row in rows),

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import avg_pool2d, max_pool2d, pad
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.lidc_data import SHARED
 from imaging.io.atomic import atomic_folder
@@ -38,7 +38,10 @@ from imaging.models.vision import TOKEN_PIXELS, VisionConfig
 from imaging.models.weights import LoadedModel, load_model
 from imaging.provenance import file_sha256
 from imaging.training.augment import restyled, turned
-from imaging.training.losses import LossWeights, Opinions, Sentences, opinions, weak_loss
+from imaging.training.engine import TOLD_EVERY, parameter_groups
+from imaging.training.losses import Opinions, Sentences, opinions, weak_loss
+from imaging.training.pace import StepPace
+from imaging.training.recipe import Recipe
 from pipelines.preparation.cutting import cut_masks, sampling_grid
 from pipelines.preparation.lidc_crops import read_crops
 from pipelines.preparation.windows import cut_holding, free_windows
@@ -53,22 +56,15 @@ INSIDE_SHARE: Final = 0.25
 HALF, TENTH = 0.5, 0.1
 #: Pixels of 0.7 mm around a lesion that are neither inside nor free: 3 mm.
 RING: Final = 4
-#: Windows cut of each nodule, and share of a batch that holds one.
-A_NODULE, POSITIVES = 8, 0.4
+#: Windows cut of each nodule, and tries for one free of nodules to each of them: about one in eight has enough lung.
+A_NODULE, FREE_TRIES = 8, 6
+#: Weight of what knows places, beside the loss of `imaging.training`.
+LOCAL: Final = 0.5
+#: How each arm is trained on.
+RECIPE: Final = Recipe(steps=600, rate=2e-4, warmup=30, ema=0.99)
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How each arm is trained on."""
-
-    steps: int = 600
-    batch: int = 64
-    rate: float = 2e-4
-    warmup: int = 30
-    ema: float = 0.99
-    weight_decay: float = 0.05
-    local: float = 0.5  # weight of each of the two parts that know a place
-    seed: int = 0
+#: Windows, their labels and what their pixels are.
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +79,10 @@ class Windows:
 # --- windows and places ----------------------------------------------------------------------------------------------
 
 
-def cut(folder: Path, config: VisionConfig, plan: Plan) -> tuple[Windows, Windows]:
+def cut(folder: Path, config: VisionConfig, *, seed: int) -> tuple[Windows, Windows]:
     """Windows of split `train` that hold a nodule, with the readers' outlines, and windows far from any."""
     crops = read_crops(folder, split="train")
-    rng = np.random.default_rng(plan.seed)
+    rng = np.random.default_rng(seed)
     images, poses = cut_holding(crops, config, rng, a_nodule=A_NODULE)
     window_mm = config.window_pixels * config.pixel_mm
     where = []
@@ -96,7 +92,7 @@ def cut(folder: Path, config: VisionConfig, plan: Plan) -> tuple[Windows, Window
         near, inside = (cut_masks(masks, part, grid) for masks in (crops.taken, crops.agreed))
         where.append(_regions(inside >= 0.5, near > 0))
     holding = Windows(images, crops.labels[poses.row], np.concatenate(where))
-    free = free_windows(crops, config, rng, number=int(len(images) * 6))
+    free = free_windows(crops, config, rng, number=FREE_TRIES * len(images))
     nothing = np.zeros((len(free), *holding.where.shape[1:]), np.uint8)
     return holding, Windows(free.images, free.labels, nothing)
 
@@ -162,51 +158,53 @@ def local_loss(said: Opinions, nodule: torch.Tensor, where: torch.Tensor) -> tor
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
-def train_on(net: NoduleNet, holding: Windows, free: Windows, plan: Plan, *, local: bool) -> NoduleNet:
-    """The running mean of the net's weights after `plan.steps` more steps."""
+def train_on(net: NoduleNet, holding: Windows, free: Windows, recipe: Recipe, *, local: bool) -> NoduleNet:
+    """The running mean of the net's weights after `recipe.steps` more steps."""
     net.text.requires_grad_(False)
     net.train()
-    mean = {name: value.detach().clone() for name, value in net.state_dict().items()}
-    learning = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for _, p in learning if p.ndim >= 2], "weight_decay": plan.weight_decay},
-        {"params": [p for _, p in learning if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
-    chance = torch.Generator().manual_seed(plan.seed)
-    torch.manual_seed(plan.seed)
+    mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    optimizer = torch.optim.AdamW(parameter_groups(net, recipe.weight_decay), lr=recipe.rate, betas=(0.9, 0.98))
+    pace = StepPace(recipe.steps, warmup=recipe.warmup)
+    chance = torch.Generator().manual_seed(recipe.seed)
+    torch.manual_seed(recipe.seed)
     began = time.monotonic()
-    for step in range(plan.steps):
-        x, labels, where = _batch(holding, free, plan, chance)
+    for step in range(recipe.steps):
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate * _rate_share(step, plan)
-        # The plain attention: the fused one of a CPU takes twice as long on the way back.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            said = opinions(net, x, Sentences.draw(chance))
-        loss, parts = weak_loss(said, labels, LossWeights())
-        if local:
-            parts["local"] = local_loss(said, labels[:, 0], where)
-            loss = loss + plan.local * parts["local"]
+            group["lr"] = recipe.rate * pace.rate_share(step)
+        loss, parts = _loss(net, _batch(holding, free, recipe, chance), Sentences.draw(chance), recipe, local=local)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for _, p in learning], 1.0)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        _follow(mean, net, min(plan.ema, (1 + step) / (10 + step)))
-        if (step + 1) % 20 == 0:
-            told = ", ".join(f"{name} {float(torch.as_tensor(value).detach()):.4f}" for name, value in parts.items())
-            print(f"step {step + 1} of {plan.steps}, {time.monotonic() - began:.0f} s: {told}", flush=True)
-    net.load_state_dict(mean)
-    return net.eval()
+        mean.update_parameters(net)
+        if (step + 1) % TOLD_EVERY == 0:
+            told = ", ".join(f"{name} {float(value):.4f}" for name, value in parts.items())
+            print(f"step {step + 1} of {recipe.steps}, {time.monotonic() - began:.0f} s: {told}", flush=True)
+    trained: NoduleNet = mean.module.eval()
+    return trained
 
 
-def _batch(
-    holding: Windows, free: Windows, plan: Plan, chance: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _loss(
+    net: NoduleNet, batch: Batch, sentences: Sentences, recipe: Recipe, *, local: bool
+) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
+    """The loss of `imaging.training`, and what knows places beside it."""
+    x, labels, where = batch
+    # The plain attention: the fused one of a CPU takes twice as long on the way back.
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        said = opinions(net, x, sentences)
+    loss, parts = weak_loss(said, labels, recipe.weights)
+    if local:
+        places = local_loss(said, labels[:, 0], where)
+        loss, parts = loss + LOCAL * places, {**parts, "local": places.detach()}
+    return loss, parts
+
+
+def _batch(holding: Windows, free: Windows, recipe: Recipe, chance: torch.Generator) -> Batch:
     """Windows in both kinds, turned together with their regions, then changed in grey; all chance from `chance`."""
-    many = round(plan.batch * POSITIVES)
+    many = round(recipe.batch * recipe.positives)
     picked = [
         (each, torch.randint(len(each.images), (n,), generator=chance).numpy())
-        for each, n in ((holding, many), (free, plan.batch - many))
+        for each, n in ((holding, many), (free, recipe.batch - many))
     ]
     x = torch.cat([normalize_bytes(torch.from_numpy(each.images[at])) for each, at in picked])
     where = torch.cat([torch.from_numpy(each.where[at]) for each, at in picked])
@@ -215,26 +213,14 @@ def _batch(
     return restyled(both[:, :-1], chance), labels, both[:, -1].round().to(torch.uint8)
 
 
-def _rate_share(step: int, plan: Plan) -> float:
-    return min((step + 1) / plan.warmup, 0.01 + 0.99 * math.cos(math.pi / 2 * step / plan.steps) ** 2)
-
-
-def _follow(mean: dict[str, torch.Tensor], net: NoduleNet, decay: float) -> None:
-    for name, value in net.state_dict().items():
-        if value.is_floating_point() and torch.isfinite(value).all():
-            mean[name].lerp_(value, 1 - decay)
-        else:
-            mean[name].copy_(value)
-
-
-def write(net: NoduleNet, start: LoadedModel, folder: Path, *, arm: str, plan: Plan, counts: Sequence[int]) -> None:
+def write(net: NoduleNet, start: LoadedModel, folder: Path, *, arm: str, recipe: Recipe, counts: Sequence[int]) -> None:
     """A folder that `--weights` takes; the card is that of the weights it began with."""
     name = f"trained-on-with-{arm}"
     with atomic_folder(folder, replace=True) as unfinished:
         path = unfinished / f"{name}.safetensors"
         write_net(net, path)
         card: dict[str, Any] = {**start.card, "name": name, "file": path.name, "sha256": file_sha256(path)}
-        card |= {"arm": arm, "start": start.name, "plan": vars(plan), "windows": list(counts), "network": net.to_json()}
+        card |= {"arm": arm, "start": start.name, "recipe": recipe.to_json(), "windows": list(counts)}
         manifest = {"schema_version": 1, "default": name, "models": [card]}
         (unfinished / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -244,17 +230,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upper_bound", description=__doc__.splitlines()[0])
     parser.add_argument("--arm", choices=ARMS, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=Plan.steps)
-    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--steps", type=int, default=RECIPE.steps)
+    parser.add_argument("--seed", type=int, default=RECIPE.seed)
     parser.add_argument("--crops", type=Path, default=SHARED / "lidc_crops")
     options = parser.parse_args(arguments)
-    plan, start = Plan(steps=options.steps, seed=options.seed), load_model()
-    holding, free = cut(options.crops, start.net.vision.config, plan)
+    recipe, start = replace(RECIPE, steps=options.steps, seed=options.seed), load_model()
+    holding, free = cut(options.crops, start.net.vision.config, seed=recipe.seed)
     print(f"{len(holding.images)} windows with a nodule, {len(free.images)} without", flush=True)
     if options.arm == "own":
         holding = Windows(holding.images, holding.labels, own_regions(start, holding.images))
-    net = train_on(start.net, holding, free, plan, local=options.arm != "labels")
-    write(net, start, options.output, arm=options.arm, plan=plan, counts=(len(holding.images), len(free.images)))
+    net = train_on(start.net, holding, free, recipe, local=options.arm != "labels")
+    write(net, start, options.output, arm=options.arm, recipe=recipe, counts=(len(holding.images), len(free.images)))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class Trainer:
         self._labels = torch.from_numpy(cases.labels).to(self.device)
         self._change = torch.Generator(self.device)
         optimizer = torch.optim.AdamW(
-            _groups(self.net, recipe.weight_decay),
+            parameter_groups(self.net, recipe.weight_decay),
             lr=recipe.rate,
             betas=(0.9, 0.98),
             fused=self.device.type == "cuda",
@@ -258,8 +258,8 @@ def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _groups(net: NoduleNet, decay: float) -> list[dict[str, Any]]:
-    """Matrices with weight decay; norms, biases and embeddings of words without."""
+def parameter_groups(net: NoduleNet, decay: float) -> list[dict[str, Any]]:
+    """What an optimizer takes: matrices with weight decay; norms, biases and embeddings of words without."""
     plain = [p for n, p in net.named_parameters() if p.ndim < 2 or "embedding" in n]
     kept = {id(p) for p in plain}
     return [

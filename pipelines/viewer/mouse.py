@@ -113,8 +113,8 @@ def _on_ruler(cockpit: Steered, event: Any) -> Iterator[None]:
     event.handled = True
     yield
     while start is not None and event.type == "mouse_move":
-        ends = (_at_the_crosshair(cockpit, point) for point in (start, _point(event.position) or start))
-        cockpit.session.stretch_ruler(*ends)
+        end = _point(event.position) or start
+        cockpit.session.stretch_ruler(_at_the_crosshair(cockpit, start), _at_the_crosshair(cockpit, end))
         event.handled = stretched = True
         yield
     if stretched:

@@ -15,7 +15,6 @@ from benchmarks.upper_bound import (
     FREE,
     INSIDE,
     NEAR,
-    Plan,
     Windows,
     cut,
     local_loss,
@@ -31,11 +30,12 @@ from imaging.models.text import TextConfig
 from imaging.models.vision import TOKEN_PIXELS, TOKEN_SHIFT, VisionConfig
 from imaging.models.weights import load_model
 from imaging.training.losses import Opinions
+from imaging.training.recipe import Recipe
 
 SMALL = VisionConfig(
     slices=3, pixel_mm=1.4, window_pixels=24, width=16, depth=1, heads=2, embedding=16, stem_channels=4
 )
-PLAN = Plan(steps=3, batch=8)
+RECIPE = Recipe(steps=3, batch=8, rate=2e-4, warmup=1, ema=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def crops(tmp_path_factory):
 
 def test_regions_lie_on_what_the_readers_outlined(crops):
     config = VisionConfig()
-    holding, free = cut(crops, config, Plan())
+    holding, free = cut(crops, config, seed=0)
     assert len(holding.images) > 10
     assert len(free.images) > 10
     assert not free.where.any()
@@ -116,7 +116,7 @@ def weights_after(*, local: bool, other_places: bool = False) -> dict[str, torch
     if other_places:
         holding = Windows(holding.images, holding.labels, holding.where[:, ::-1].copy())
     before = {name: value.clone() for name, value in net.text.state_dict().items()}
-    trained = train_on(net, holding, free, PLAN, local=local)
+    trained = train_on(net, holding, free, RECIPE, local=local)
     assert not trained.training
     assert all(torch.equal(value, before[name]) for name, value in trained.text.state_dict().items())
     return {name: value.clone() for name, value in trained.state_dict().items()}
@@ -131,14 +131,14 @@ def test_labels_alone_never_see_a_place():
 
 def test_the_nets_own_region_is_its_evidence_and_the_folder_serves_as_weights(tmp_path, crops):
     model = load_model()
-    holding, _ = cut(crops, model.net.vision.config, Plan())
+    holding, _ = cut(crops, model.net.vision.config, seed=0)
     few = holding.images[:6]
     regions = own_regions(model, few)
     assert regions.shape == few.shape[:1] + few.shape[2:]
     assert (regions == INSIDE).any(axis=(1, 2)).all()
-    write(model.net, model, tmp_path / "arm", arm="own", plan=PLAN, counts=(6, 0))
+    write(model.net, model, tmp_path / "arm", arm="own", recipe=RECIPE, counts=(6, 0))
     loaded = load_model(tmp_path / "arm")
-    assert (loaded.name, loaded.card["arm"], loaded.card["plan"]["steps"]) == ("trained-on-with-own", "own", 3)
+    assert (loaded.name, loaded.card["arm"], loaded.card["recipe"]["steps"]) == ("trained-on-with-own", "own", 3)
     assert loaded.calibrate(1.0) == model.calibrate(1.0)
     assert torch.equal(
         loaded.net.window_logit(torch.zeros(1, 5, 48, 48)), model.net.window_logit(torch.zeros(1, 5, 48, 48))

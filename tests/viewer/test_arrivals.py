@@ -47,21 +47,20 @@ def thick(tmp_path):
     return session
 
 
-@pytest.fixture
-def thick_desk(desk, thick):
+@pytest.fixture(params=KEYS)
+def thick_desk(request, desk, thick):
+    """The desk, its CT, and the axis through the plane that is shown."""
     desk.panel.adopt(thick)
     desk.session = thick
-    desk.settle()
-    return desk
+    desk.press(request.param)
+    return desk, desk.cockpit.layer("ct"), KEYS[request.param]
 
 
 @pytest.mark.gui
-@pytest.mark.parametrize("key", KEYS)
-def test_the_picture_shows_the_slice_that_the_readout_names(thick_desk, key):
+def test_the_picture_shows_the_slice_that_the_readout_names(thick_desk):
     """napari's sliders step by 1 mm where rings and lines lie; a fifth of all places fell on the slice beside."""
-    desk, through = thick_desk, KEYS[key]
-    session, ct = desk.session, desk.cockpit.layer("ct")
-    desk.press(key)
+    desk, ct, through = thick_desk
+    session = desk.session
     for voxels in np.arange(10.0, 12.0, 0.13):
         index = np.array([20.0, 20.0, 20.0])
         index[through] = voxels
@@ -73,11 +72,9 @@ def test_the_picture_shows_the_slice_that_the_readout_names(thick_desk, key):
 
 
 @pytest.mark.gui
-@pytest.mark.parametrize("key", KEYS)
-def test_the_slider_goes_by_slices_of_the_ct_and_takes_the_session_along(thick_desk, key):
-    desk, through = thick_desk, KEYS[key]
-    session, ct = desk.session, desk.cockpit.layer("ct")
-    desk.press(key)
+def test_the_slider_goes_by_slices_of_the_ct_and_takes_the_session_along(thick_desk):
+    desk, ct, through = thick_desk
+    session = desk.session
     assert desk.viewer.dims.nsteps == session.grid.shape
     session.go_to(MARKS[0][0])  # between two slices
     for step in (5, 6, 7, 6):
@@ -90,15 +87,13 @@ def test_the_slider_goes_by_slices_of_the_ct_and_takes_the_session_along(thick_d
 
 # --- the slab -------------------------------------------------------------------------------------------------------
 @pytest.mark.gui
-@pytest.mark.parametrize("key", KEYS)
-def test_a_slab_holds_as_many_slices_on_both_sides_whichever_slice_it_is_on(thick_desk, key):
+def test_a_slab_holds_as_many_slices_on_both_sides_whichever_slice_it_is_on(thick_desk):
     """The slow twin: every voxel whose middle lies less than half a voxel off the slab around the slice that is shown.
 
     Values grow along every axis, so one slice too few or too many at the far end is seen.
     """
-    desk, through = thick_desk, KEYS[key]
-    session, ct = desk.session, desk.cockpit.layer("ct")
-    desk.press(key)
+    desk, ct, through = thick_desk
+    session = desk.session
     for slab_mm in SLABS_MM[1:]:
         desk.press("L")
         for voxel in (10, 11, 12.4):
@@ -159,6 +154,23 @@ def test_3d_and_back_leaves_the_crosshair_and_the_plane(desk, key):
 
 
 # --- results, hidden or not -----------------------------------------------------------------------------------------
+@pytest.mark.gui
+@pytest.mark.parametrize("slabs", [0, 1])
+def test_a_result_that_comes_later_is_cut_as_the_ct_is(desk, slabs):
+    """napari's default for a new picture is the mean over the viewer's thickness, here over eight centimetres."""
+    for _ in range(slabs):
+        desk.press("L")
+    session, heat = desk.session, desk.session.maps["grad_cam"]
+    session.set_result(session.report, {"grad_cam": (heat.copy(), session.grid)}, folder=session.folder)
+    at = round(float(session.grid.to_index(MARKS[0][0])[0]))
+    reach = round(session.slab_mm / 2 / session.grid.spacing_mm[0])
+    expected = heat[at - reach : at + reach + 1].max(axis=0)
+    for row, column in ((27, 20), (30, 25), (40, 33), (20, 12)):
+        session.go_to(tuple(session.grid.to_mm((at, row, column))))
+        desk.settle()
+        assert seen(desk.cockpit.layer("grad_cam"), desk) == pytest.approx(expected[row, column], abs=1e-6)
+
+
 @pytest.mark.gui
 def test_what_arrives_while_the_ai_is_hidden_stays_hidden_and_the_corner_says_so(desk):
     session = desk.session
@@ -221,6 +233,18 @@ def test_a_picture_that_was_there_before_the_ct_shows_its_slice_and_is_given_bac
     assert seen(other, desk) == 12.0  # (-160 + 190) / 2.5
     desk.panel.leave()
     assert other.projection_mode == "mean"
+    desk.viewer.layers.remove(other)
+
+
+@pytest.mark.gui
+def test_a_picture_that_comes_later_shows_its_slice_and_the_thickness_goes_with_the_session(desk):
+    other = somebody_elses(desk.viewer)
+    desk.session.go_to((-69.0, -60.0, -160.0))
+    desk.settle()
+    assert seen(other, desk) == 12.0  # (-160 + 190) / 2.5
+    assert desk.viewer.dims.thickness != (0.0,) * 3
+    desk.panel.leave()
+    assert desk.viewer.dims.thickness == (0.0,) * 3
     desk.viewer.layers.remove(other)
 
 
