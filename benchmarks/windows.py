@@ -5,9 +5,12 @@
 The windows are a frozen list. AUROC tells windows that hold a nodule from windows that hold none, over all windows
 and over those whose grey scale is known exactly. The strict pointing game asks whether the refined point lies in the
 outline of at least two readers. The model's logit and evidence are means over mirrored windows, as in the second look
-of `nodulus predict`; of four lesions outlined on the CT around the window, that with the strongest evidence in it gives
-the refined point, its centre by the code of `nodulus predict`. Windows of one nodule share one vote; intervals are by
-bootstrap over patients. Layers, thresholds and models are chosen on `val`; every look at `test` is logged.
+of `nodulus predict`; of four lesions outlined on the CT around the window, that with the strongest evidence in it and
+the highest logit of its own gives the refined point. A window is one slice, and so is the truth: the refined point is
+where the lesion lies in that slice; its centre in 3D, which is what `nodulus predict` gives, stands beside it. Windows
+of one nodule share one vote; intervals are by bootstrap over patients. Layers, thresholds and models are chosen on
+`val`, the rules of the refined point on `val` and on nodules of `train` (`benchmarks.train_windows`); every look at
+`test` is logged.
 """
 
 from __future__ import annotations
@@ -118,13 +121,13 @@ def measure(scorer: Scorer, windows: WindowSet) -> WindowFigures:
         return auroc_interval(holds[keep], logits[keep], patients[keep], weights=votes[keep], count=RESAMPLES, rng=rng)
 
     positives = np.flatnonzero(holds)
-    held = _Held(
+    held = Held(
         [windows.windows[n] for n in positives],
         patients[positives],
         votes[positives],
         table.diameter_mm.to_numpy()[positives],
     )
-    judged = _kinds(held, scorer.point_windows(held.windows))
+    judged = kinds_of(held, scorer.point_windows(held.windows))
     points = {kind: held.pointing(each) for kind, each in judged.items()}
     return WindowFigures(
         name=scorer.name,
@@ -146,7 +149,7 @@ def _calibration_error(scorer: Scorer, logits: npt.NDArray[np.float64], holds: n
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """The windows that hold a nodule: whose they are, and how much each counts."""
 
     windows: list[Window]
@@ -155,11 +158,13 @@ class _Held:
     diameters_mm: npt.NDArray[np.float64]
 
     def pointing(self, judged: Pointed) -> tuple[Interval, Interval, Interval]:
+        """Share of hits, the same under 8 mm, and the median error in mm."""
         everything = np.ones(len(self.windows), dtype=bool)
         small = self.diameters_mm < SMALL_MM
         return (self._share(judged, everything), self._share(judged, small), self._error(judged, everything))
 
     def by_size(self, judged: Pointed) -> list[tuple[str, int, Interval, Interval]]:
+        """Size, nodules, share of hits and median error in mm of each size group."""
         rows = []
         for low, high in SIZES_MM:
             members = (self.diameters_mm >= low) & (self.diameters_mm < high)
@@ -184,7 +189,7 @@ class _Held:
         )
 
 
-def _kinds(held: _Held, points: Sequence[WindowPoints]) -> dict[str, Pointed]:
+def kinds_of(held: Held, points: Sequence[WindowPoints]) -> dict[str, Pointed]:
     """The point that counts, and the others that a scorer gives for every window."""
     kinds = {"refined": [each.point_mm for each in points]}
     for name in points[0].others:
