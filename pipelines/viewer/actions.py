@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imaging.preprocessing.windows import WINDOWS
-from pipelines.viewer.axes import order_of
-from pipelines.viewer.layers import to_world
+from pipelines.viewer.axes import order_of, to_world
 from pipelines.viewer.planes import PLANES
 
 if TYPE_CHECKING:

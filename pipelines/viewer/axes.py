@@ -22,6 +22,11 @@ Range = tuple[float, float, float]
 WHOLE: Final = 1e-6
 
 
+def to_world(points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """LPS (x, y, z) points as world points (z, y, x); its own inverse."""
+    return np.asarray(points_mm, dtype=np.float64)[..., ::-1]
+
+
 def order_of(plane: Plane, ndim: int) -> tuple[int, ...]:
     """The order of a viewer's `ndim` axes that shows a plane.
 

@@ -8,7 +8,8 @@ from typing import Any
 from imaging.errors import ImagingError
 from pipelines.viewer import layers, mouse
 from pipelines.viewer.actions import Actions
-from pipelines.viewer.axes import on_slices, slice_of, slider_ranges
+from pipelines.viewer.axes import on_slices, slice_of, slider_ranges, to_world
+from pipelines.viewer.drawings import HEAT_ROLES
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.layer_stack import LayerStack
 from pipelines.viewer.overlays import Overlays
@@ -112,12 +113,10 @@ class Cockpit(LayerStack, Actions):
             self._show_slab()
             self._show_rulers()
             self._show_rings()
-        elif change == "ai":
-            for layer in self.own_layers():
-                if layer.metadata["nodulus"] in layers.AI_ROLES:
-                    layer.visible = layers.is_shown(self.session, layer.metadata["nodulus"])
+        elif change in ("ai", "eyes"):
+            self._show_drawings()
         elif change == "opacity":
-            for role in ("grad_cam", "similarity"):
+            for role in HEAT_ROLES:
                 if (layer := self.layer(role)) is not None:
                     layer.opacity = self.session.opacity
         elif change == "selection" and self.session.current is not None:
@@ -148,7 +147,7 @@ class Cockpit(LayerStack, Actions):
         """Put a point into the middle of the picture."""
         camera = self.viewer.scene.camera
         others = self.viewer.dims.ndim - 3
-        world = layers.to_world(point_mm)
+        world = to_world(point_mm)
         camera.center = tuple(float(world[axis - others]) for axis in self.viewer.dims.displayed)
 
     def _write_overlays(self) -> None:
@@ -160,6 +159,7 @@ class Cockpit(LayerStack, Actions):
         lines = [session.short_banner, window.replace("-", "−").rstrip()]
         lines += [f"maximum of {session.slab_mm:.0f} mm"] if session.slab_mm else []
         lines += ["inverted"] if session.inverted else []
+        lines += [session.drawing_name("similarity")] if session.asked_for and session.shows("similarity") else []
         lines += ["AI hidden"] if session.report and not session.ai_shown else []
         lines += [f"ruler: {session.unfinished.label}"] if session.unfinished else []
         self._overlays.write("\n".join(lines), in_a_corner(session.readout(session.point_mm, self.plane)))
@@ -175,12 +175,12 @@ class Cockpit(LayerStack, Actions):
         dims, grid, through = self.viewer.dims, self.session.grid, self.plane.order[0]
         if self._moving or dims.ndim < 3 or dims.ndisplay != self._ndisplay:
             return  # between 2D and 3D napari puts its slider where the camera looks; nobody has scrolled
-        world = layers.to_world(self.session.point_mm).copy()
+        world = to_world(self.session.point_mm).copy()
         before = slice_of(grid, world)[through]
         world[through] = dims.point[-3:][through]
         if slice_of(grid, world)[through] == before:
             return  # napari's slider stands on whole slices, the point may lie between them
-        x, y, z = layers.to_world(world)
+        x, y, z = to_world(world)
         self.session.go_to((float(x), float(y), float(z)))
 
     def _on_order(self, _: Any = None) -> None:

@@ -115,7 +115,7 @@ class Comparison:
             if change == "point":
                 across = self.alignment.there if moved is self.session else self.alignment.back
                 follower.go_to(_point(across(moved.point_mm)))
-            elif change in ("window", "slab", "ai", "opacity"):
+            elif change in ("window", "slab", "ai", "eyes", "opacity"):
                 follower.view_as(moved)
 
     def _follow_selection(self, moved: Session) -> None:

@@ -42,7 +42,10 @@ class FindNodules(QWidget):
         self.job: Job = job or analyse_volume
         self.work = Work(self._show_progress, self._on_finished, failed)
         self.prompt = QLineEdit()
-        self.prompt.setPlaceholderText("what to look for, e.g. ground-glass nodule (optional)")
+        self.prompt.setPlaceholderText("e.g. ground-glass nodule")
+        self.prompt.setToolTip(
+            "what to look for, in your words (optional): the search then shows where the CT is like it"
+        )
         self.button = QPushButton("Find nodules")
         self.bar = QProgressBar()
         self.bar.setRange(0, 100)

@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from pipelines.viewer.layers import STATE_COLOURS, STATE_SIGNS
 from pipelines.viewer.review import Reviewed
+from pipelines.viewer.rings import STATE_COLOURS, STATE_SIGNS
 from pipelines.viewer.session import Session
 
 COLUMNS = ("", "#", "score", "⌀ mm", "where", "looks")

@@ -33,6 +33,24 @@ def _readable(keyword: str, value: str) -> str:
     return readable_date(value) if keyword.endswith("Date") else value
 
 
+def on_one_line(text: str) -> str:
+    """Text from outside as it can be part of a name: no line ends, no control characters.
+
+    >>> on_one_line("  ground-glass\\n nodule")
+    'ground-glass nodule'
+    """
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def shortened(text: str, *, most: int) -> str:
+    """A text of at most so many characters, the last of them dots where it was longer.
+
+    >>> shortened("ground-glass nodule", most=13)
+    'ground-glass…'
+    """
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
 def readable_date(value: str) -> str:
     """A DICOM date as a person writes it; what is none stays as it is.
 

@@ -51,7 +51,10 @@ MOUSE: Final[tuple[tuple[str, str], ...]] = (
     ("left drag", "move the picture"),
     ("right drag", "window: sideways for the width, up and down for the centre"),
     ("Shift + left drag", "ruler, in mm"),
-    ("click", "put the crosshair there, in all planes; on a ring, select that finding"),
+    (
+        "click",
+        "put the crosshair there, in all planes; in a ring, select that finding; in the selected one's, the crosshair",
+    ),
 )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from imaging.preprocessing.windows import WINDOWS
-from pipelines.viewer import layers, ruler_layers
+from pipelines.viewer import layers, rings, ruler_layers
+from pipelines.viewer.drawings import AI_ROLES, HEAT_ROLES
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.planes import plane_of, slab_reach
 from pipelines.viewer.session import Session
@@ -27,6 +28,7 @@ class LayerStack:
     session: Session
     _not_mean: list[Any]
     _windowing = False
+    _drawing = False
 
     def do(self, action: str) -> None:
         """Run the action of a key."""
@@ -46,6 +48,8 @@ class LayerStack:
         layer = self.viewer.add_layer(Layer.create(*data))
         if layer.metadata["nodulus"] in layers.LABEL_COLOURS:
             layer.contour = 1
+        if layer.metadata["nodulus"] in AI_ROLES:
+            layer.events.visible.connect(self._on_eye)
         self._bind(layer)
         return layer
 
@@ -56,7 +60,7 @@ class LayerStack:
 
     def _show_result(self) -> None:
         active = self.viewer.layers.selection.active
-        for layer in [layer for layer in self.own_layers() if layer.metadata["nodulus"] in layers.AI_ROLES]:
+        for layer in [layer for layer in self.own_layers() if layer.metadata["nodulus"] in AI_ROLES]:
             self.viewer.layers.remove(layer)
         for data in layers.result_layers(self.session):
             self._add(data)
@@ -65,6 +69,21 @@ class LayerStack:
         self._on_zoom()
         if active in self.viewer.layers:
             self.viewer.layers.selection.active = active
+
+    def _show_drawings(self) -> None:
+        """Open and close the eyes of the AI's layers as the session says."""
+        self._drawing = True
+        try:
+            for layer in self.own_layers():
+                if layer.metadata["nodulus"] in AI_ROLES:
+                    layer.visible = self.session.shows(layer.metadata["nodulus"])
+        finally:
+            self._drawing = False
+
+    def _on_eye(self, event: Any) -> None:
+        """An eye in the layer list counts in the other planes too, and when the AI is hidden and shown again."""
+        if not self._drawing:
+            self.session.open_eye(event.source.metadata["nodulus"], event.source.visible)
 
     def _key(self, action: str) -> Callable[[Any], None]:
         def press(_: Any) -> None:
@@ -96,10 +115,10 @@ class LayerStack:
                 return
             self._add_quietly([layers.findings_layer(self.session)])
             layer = self.layer("findings")
-        points, features, look = layers.rings(self.session.findings)
+        points, features, look = rings.rings(self.session.findings)
         shown, size = np.ones(len(points), dtype=bool), np.asarray(look["size"], dtype=float)
         if self.session.slab_mm and self.viewer.dims.ndisplay == 2:
-            points, shown, size = layers.laid_into(self.session, plane_of(self.viewer.dims.order), points, size)
+            points, shown, size = rings.laid_into(self.session, plane_of(self.viewer.dims.order), points, size)
         if not np.array_equal(layer.data, points):
             layer.data = points
         layer.features = features
@@ -109,7 +128,7 @@ class LayerStack:
 
     def _show_slab(self) -> None:
         for layer in self.own_layers():
-            if layer.metadata["nodulus"] in ("ct", "grad_cam", "similarity"):
+            if layer.metadata["nodulus"] in ("ct", *HEAT_ROLES):
                 layer.projection_mode = layers.projection(self.session)
         slab_mm, spacing_mm = self.session.slab_mm, self.session.grid.spacing_mm
         # In whole slices, else napari takes one less on one side. Never less than lines between two slices need.

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.geometry import Grid
-from pipelines.viewer.axes import on_slices
-from pipelines.viewer.planes import Plane
-from pipelines.viewer.review import Reviewed
+from pipelines.viewer.axes import to_world
+from pipelines.viewer.drawings import AI_ROLES
+from pipelines.viewer.rings import NO_LEAST_SIZE, STATE_COLOURS, rings
 from pipelines.viewer.session import Session
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -21,41 +21,13 @@ LayerData = tuple[Any, dict[str, Any], str]
 UNITS: Final = ("mm", "mm", "mm")
 AXES: Final = ("z", "y", "x")
 
-#: role -> layer name, in drawing order.
-NAMES: Final[dict[str, str]] = {
-    "ct": "CT (HU)",
-    "lungs": "lungs",
-    "similarity": "similarity to the prompt",
-    "grad_cam": "Grad-CAM: why here",
-    "nodules": "nodules (AI outline)",
-    "segmentation": "segmentation (DICOM SEG)",
-    "findings": "findings",
-    "crosshair": "crosshair",
-}
-
-#: Roles that the AI drew.
-AI_ROLES: Final = ("lungs", "similarity", "grad_cam", "nodules", "segmentation", "findings")
-
-#: Of these, what is hidden until the reader asks for it in the layer list.
-HIDDEN_ROLES: Final = ("lungs", "similarity")
-
-STATE_COLOURS: Final = {"undecided": "#ffb000", "accepted": "#2fd08a", "rejected": "#9aa0a6"}
 LABEL_COLOURS: Final = {"lungs": "#26a69a", "nodules": "#40c4ff", "segmentation": "#ff80ab"}
-STATE_SIGNS: Final = {"undecided": "?", "accepted": "✓", "rejected": "✗"}
-
-#: A ring is this much wider than its nodule, so that it never covers the edge.
-RING_MARGIN_MM: Final = 6.0
 
 
 def place(grid: Grid) -> dict[str, Any]:
     """The options that put an array of an upright grid where it belongs."""
     z, y, x = grid.to_mm([0, 0, 0])[::-1]
     return {"scale": grid.spacing_mm, "translate": (float(z), float(y), float(x)), "units": UNITS, "axis_labels": AXES}
-
-
-def to_world(points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """LPS (x, y, z) points as world points (z, y, x); its own inverse."""
-    return np.asarray(points_mm, dtype=np.float64)[..., ::-1]
 
 
 def contrast_limits(window: tuple[float, float]) -> tuple[float, float]:
@@ -67,11 +39,6 @@ def contrast_limits(window: tuple[float, float]) -> tuple[float, float]:
 def projection(session: Session) -> str:
     """How a picture shows the viewer's thickness: napari's own default is the mean over all of it."""
     return "max" if session.slab_mm else "none"
-
-
-def is_shown(session: Session, role: str) -> bool:
-    """Whether a layer of the AI is seen: not while the reader hides them all, nor before one is asked for."""
-    return session.ai_shown and role not in HIDDEN_ROLES
 
 
 def layer_data(session: Session) -> list[LayerData]:
@@ -102,16 +69,16 @@ def _layer(session: Session, role: str) -> LayerData:
     array = session.maps[role]
     if role in LABEL_COLOURS:
         colour = {None: LABEL_COLOURS[role], 0: "transparent"}
-        options = _options(session, role) | {"opacity": 0.8, "visible": is_shown(session, role), "colormap": colour}
+        options = _options(session, role) | {"opacity": 0.8, "visible": session.shows(role), "colormap": colour}
         return array, options, "labels"
     options = _options(session, role) | {
         "colormap": heat_colours(),
-        "contrast_limits": (0.0, session.highest(role) if role == "grad_cam" else 1.0),
+        "contrast_limits": (0.0, session.hottest(role)),
         "opacity": session.opacity,
         "blending": "translucent_no_depth",
         "interpolation2d": "linear",
         "projection_mode": projection(session),
-        "visible": is_shown(session, role),
+        "visible": session.shows(role),
     }
     return array, options, "image"
 
@@ -133,7 +100,8 @@ def findings_layer(session: Session) -> LayerData:
         "features": features,
         "text": _text(),
         "projection_mode": "rescale_spherical",
-        "visible": is_shown(session, "findings"),
+        "canvas_size_limits": NO_LEAST_SIZE,
+        "visible": session.shows("findings"),
     }
     del options["scale"], options["translate"]
     return points, options, "points"
@@ -146,51 +114,6 @@ def _text() -> dict[str, Any]:
     # In the colours of the rings: white would vanish in an inverted picture.
     colour = NominalColorEncoding(feature="state", colormap=CategoricalColormap(colormap=STATE_COLOURS))
     return {"string": "{label}", "size": 11, "color": colour, "translation": (10.0, -10.0, 8.0)}
-
-
-def rings(rows: tuple[Reviewed, ...]) -> tuple[npt.NDArray[np.float64], dict[str, list[Any]], dict[str, Any]]:
-    """World points, the feature table (one row a finding), and the look of the rings."""
-    points = to_world([row.finding.centre_mm for row in rows]).reshape(-1, 3)
-    features: dict[str, list[Any]] = {
-        "number": [row.finding.number for row in rows],
-        "score": [round(row.finding.score, 3) for row in rows],
-        "diameter_mm": [row.finding.diameter_mm for row in rows],
-        "state": [row.state for row in rows],
-        "label": [f"{row.finding.number} {STATE_SIGNS[row.state]}" for row in rows],
-        "tracking_uid": [row.finding.tracking_uid for row in rows],
-    }
-    look = {
-        "size": [(row.finding.diameter_mm or 6.0) + RING_MARGIN_MM for row in rows] or 10.0,
-        "face_color": "transparent",
-        "border_color": [STATE_COLOURS[row.state] for row in rows] or "white",
-        "border_width": 0.8,
-        "border_width_is_relative": False,
-        "symbol": "disc",
-    }
-    return points, features, look
-
-
-def laid_into(
-    session: Session, plane: Plane, points: npt.NDArray[np.float64], size: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Rings as a slab shows them: in its middle slice, those whose ball it meets, as wide as it is there.
-
-    napari shows a point only where its ball meets the middle of a slab, so it would lose rings of what is seen.
-
-    Args:
-        points: world points.
-        size: diameters, mm.
-
-    Returns:
-        points, which are shown, diameters in mm.
-    """
-    axis = plane.order[0]
-    middle = on_slices(session.grid, session.point_mm)[axis]
-    away = np.maximum(0.0, np.abs(points[:, axis] - middle) - session.slab_mm / 2)
-    shown = away < size / 2
-    laid = points.copy()
-    laid[:, axis] = middle
-    return laid, shown, np.where(shown, 2 * np.sqrt(np.maximum(0.0, (size / 2) ** 2 - away**2)), size)
 
 
 def crosshair_layer(session: Session) -> LayerData:
@@ -225,4 +148,4 @@ def crosshair(session: Session, *, gap_mm: float = 12.0) -> npt.NDArray[np.float
 
 
 def _options(session: Session, role: str) -> dict[str, Any]:
-    return place(session.grid) | {"name": NAMES[role], "metadata": {"nodulus": role, "session": session}}
+    return place(session.grid) | {"name": session.drawing_name(role), "metadata": {"nodulus": role, "session": session}}

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from imaging.findings import Point
-from pipelines.viewer.axes import in_its_slice
-from pipelines.viewer.layers import to_world
+from pipelines.viewer.axes import in_its_slice, to_world
 from pipelines.viewer.planes import Plane
+from pipelines.viewer.rings import ring_at
 from pipelines.viewer.session import Session
 
 #: HU of window width or centre per canvas pixel of drag, for a width of 1000; narrower windows move more slowly.
@@ -100,11 +100,17 @@ def on_drag(cockpit: Steered, event: Any) -> Iterator[None]:
             event.handled = True
         yield
     if event.button == 1 and not dragged and (point := _point(event.position)) is not None:
-        row = cockpit.session.finding_at(point, within_mm=0.0)
-        if row is not None and cockpit.layer("findings") is not None and cockpit.layer("findings").visible:
-            cockpit.session.select(row.finding.tracking_uid)
-        else:
-            cockpit.session.go_to(_at_the_crosshair(cockpit, point))
+        _on_click(cockpit, point)
+
+
+def _on_click(cockpit: Steered, point: Point) -> None:
+    """In a ring: that finding; in the ring of the selected one the crosshair goes there, as a correction needs it."""
+    session = cockpit.session
+    row = ring_at(session, cockpit.plane, point) if session.shows("findings") else None
+    if row is not None and row.finding.tracking_uid != session.selected:
+        session.select(row.finding.tracking_uid)
+    else:
+        session.go_to(_at_the_crosshair(cockpit, point))
 
 
 def _on_ruler(cockpit: Steered, event: Any) -> Iterator[None]:

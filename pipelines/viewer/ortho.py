@@ -9,10 +9,10 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from pipelines.viewer.layers import STATE_COLOURS
 from pipelines.viewer.overlays import LETTER_COLOUR
-from pipelines.viewer.pictures import picture, rings_in_plane
+from pipelines.viewer.pictures import picture
 from pipelines.viewer.planes import PLANES, Plane, from_picture, plane_of, to_picture
+from pipelines.viewer.rings import STATE_COLOURS, rings_in_plane
 from pipelines.viewer.ruler_layers import COLOUR as RULER
 from pipelines.viewer.session import Session
 
@@ -74,7 +74,7 @@ class PlaneView(QWidget):
             rows, columns, _ = rgb.shape
             painter.drawImage(self.frame(), QImage(rgb.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888))
             self._draw_crosshair(painter)
-            if self.session.ai_shown:
+            if self.session.shows("findings"):
                 self._draw_rings(painter)
             self._draw_rulers(painter)
             self._draw_letters(painter)
@@ -96,11 +96,11 @@ class PlaneView(QWidget):
         _, _, horizontal = self.plane.order
         grid = self.session.grid
         pixels_per_mm = self.frame().width() / (grid.shape[horizontal] * grid.spacing_mm[horizontal])
-        for row, column, radius_mm, state, text in rings_in_plane(self.session, self.plane):
-            at, radius = self.to_widget(row, column), radius_mm * pixels_per_mm
-            painter.setPen(QPen(QColor(STATE_COLOURS[state]), 1.5))
+        for ring in rings_in_plane(self.session, self.plane):
+            at, radius = self.to_widget(*to_picture(grid, self.plane, ring.centre_mm)), ring.radius_mm * pixels_per_mm
+            painter.setPen(QPen(QColor(STATE_COLOURS[ring.row.state]), 1.5))
             painter.drawEllipse(at, radius, radius)
-            painter.drawText(QPointF(at.x() + radius * 0.75, at.y() - radius * 0.75), text)
+            painter.drawText(QPointF(at.x() + radius * 0.75, at.y() - radius * 0.75), str(ring.row.finding.number))
 
     def _draw_rulers(self, painter: QPainter) -> None:
         assert self.session is not None

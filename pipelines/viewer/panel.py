@@ -8,9 +8,9 @@ from qtpy.QtCore import QEvent
 
 from pipelines.viewer.cockpit import Cockpit
 from pipelines.viewer.docking import docked
+from pipelines.viewer.drawings import NAMES
 from pipelines.viewer.dropping import Drops
 from pipelines.viewer.find_nodules import keep
-from pipelines.viewer.layers import NAMES
 from pipelines.viewer.opening import own_folder
 from pipelines.viewer.panel_saving import PanelSaving
 from pipelines.viewer.results import show_result
@@ -53,6 +53,10 @@ class ReadingPanel(PanelSaving):
             self.findings.mark(session)
         else:
             self.findings.show_session(session)
+        self.most_similar.setVisible(session is not None and session.asked_for)
+        if session is not None and session.asked_for:
+            self.most_similar.setText(f"Go to the most similar place ({session.highest('similarity'):.2f})")
+            self.most_similar.setToolTip(session.drawing_name("similarity"))
         row = session.current if session else None
         self.details.setText("" if row is None else details(row))
         self._keep_draft()
@@ -166,6 +170,11 @@ class ReadingPanel(PanelSaving):
     def _save_comment(self) -> None:
         self._keep_draft()
         self.findings.setFocus()
+
+    def _go_to_most_similar(self) -> None:
+        if self.session is not None and self.cockpit is not None:
+            self.session.go_to(self.session.place_of_highest("similarity"))
+            self.cockpit.centre_on(self.session.point_mm)
 
     def _choose(self, tracking_uid: str) -> None:
         if self.session is not None:

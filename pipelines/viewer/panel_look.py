@@ -60,6 +60,9 @@ class PanelLook(QWidget):
     def _export(self) -> None:
         raise AttributeError("_export")
 
+    def _go_to_most_similar(self) -> None:
+        raise AttributeError("_go_to_most_similar")
+
     def _volume(self) -> Volume | None:
         raise AttributeError("_volume")
 
@@ -93,6 +96,8 @@ class PanelLook(QWidget):
         self.reviewer.setPlaceholderText("your name, signed to each decision")
         self.reviewer.editingFinished.connect(self._set_reviewer)
         self.finder = FindNodules(self._volume, self._on_result, self.tell)
+        self.most_similar = QPushButton()
+        self.most_similar.clicked.connect(self._go_to_most_similar)
         self.notices = QLabel()
         self.notices.setWordWrap(True)
         self.notices.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -109,7 +114,15 @@ class PanelLook(QWidget):
         self.export.clicked.connect(self._export)
         content = QWidget()
         layout = QVBoxLayout(content)
-        for widget in (self.finder, self.banner, self.findings, self._buttons(), self._entries(), self.details):
+        for widget in (
+            self.finder,
+            self.most_similar,
+            self.banner,
+            self.findings,
+            self._buttons(),
+            self._entries(),
+            self.details,
+        ):
             layout.addWidget(widget)
         for widget in (self._signature(), self.export, self.message, self.save, self.notices, self.patient):
             layout.addWidget(widget)

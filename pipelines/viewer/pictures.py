@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.viewer.planes import Plane, cut, to_picture
+from pipelines.viewer.drawings import HEAT_ROLES
+from pipelines.viewer.planes import Plane, cut
 from pipelines.viewer.session import Session
 
 OUTLINE = (64, 196, 255)
@@ -22,9 +23,9 @@ def picture(session: Session, plane: Plane) -> npt.NDArray[np.uint8]:
     if session.inverted:
         grey = 255.0 - grey
     rgb = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)
-    if session.ai_shown:
-        _lay_heat(rgb, session, plane)
-        _draw_outlines(rgb, session, plane)
+    for role in HEAT_ROLES:
+        _lay_heat(rgb, session, plane, role)
+    _draw_outlines(rgb, session, plane)
     return rgb
 
 
@@ -32,10 +33,10 @@ def _cut(session: Session, array: npt.NDArray[Any], plane: Plane) -> npt.NDArray
     return cut(array, session.grid, plane, session.point_mm, slab_mm=session.slab_mm)
 
 
-def _lay_heat(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
-    if "grad_cam" not in session.maps or session.opacity == 0:
+def _lay_heat(rgb: npt.NDArray[Any], session: Session, plane: Plane, role: str) -> None:
+    if role not in session.maps or session.opacity == 0 or not session.shows(role):
         return
-    heat = np.nan_to_num(_cut(session, session.maps["grad_cam"], plane)) / session.highest("grad_cam")
+    heat = np.nan_to_num(_cut(session, session.maps[role], plane)) / session.hottest(role)
     hot = heat > 0.01
     if not hot.any():
         return
@@ -46,7 +47,7 @@ def _lay_heat(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
 
 
 def _draw_outlines(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
-    if "nodules" not in session.maps:
+    if "nodules" not in session.maps or not session.shows("nodules"):
         return
     inside = _cut(session, session.maps["nodules"], plane) > 0
     if not inside.any():
@@ -64,16 +65,3 @@ def _inferno() -> npt.NDArray[np.float32]:
     from matplotlib import colormaps
 
     return (np.array(colormaps["inferno"](np.linspace(0, 1, 256)))[:, :3] * 255).astype(np.float32)
-
-
-def rings_in_plane(session: Session, plane: Plane) -> list[tuple[float, float, float, str, str]]:
-    """(row, column, radius in mm, state, text) of each finding whose ball the plane cuts."""
-    rings: list[tuple[float, float, float, str, str]] = []
-    through = 2 - plane.order[0]
-    for row in session.findings:
-        radius = ((row.finding.diameter_mm or 6.0) + 6.0) / 2
-        away = abs(row.finding.centre_mm[through] - session.point_mm[through]) - session.slab_mm / 2
-        if away <= radius:
-            r, c = to_picture(session.grid, plane, row.finding.centre_mm)
-            rings.append((r, c, radius, row.state, str(row.finding.number)))
-    return rings

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.viewer.layers import LayerData, to_world
+from pipelines.viewer.axes import to_world
+from pipelines.viewer.layers import LayerData
+from pipelines.viewer.rings import NO_LEAST_SIZE
 
 if TYPE_CHECKING:
     from pipelines.viewer.rulers import Ruler
@@ -24,6 +26,7 @@ def ruler_layers(session: Session, drawn: tuple[Ruler, ...], said: dict[str, lis
     texts = {
         "name": "lengths",
         "size": 1.0,
+        "canvas_size_limits": NO_LEAST_SIZE,
         "face_color": "transparent",
         "border_color": "transparent",
         "features": said,

@@ -17,6 +17,7 @@ from imaging.errors import Notice
 from imaging.findings import Point, Report
 from imaging.geometry import Grid, Volume
 from imaging.geometry.upright import upright_array, upright_volume
+from pipelines.viewer.drawings import Drawings
 from pipelines.viewer.identifiers import identifiers_of
 from pipelines.viewer.planes import Plane
 from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, orphans, readers_of, replay
@@ -24,11 +25,11 @@ from pipelines.viewer.rulers import Rulers, rulers_of
 from pipelines.viewer.viewing import Viewing
 
 
-class Session(Rulers, Viewing):
+class Session(Rulers, Drawings, Viewing):
     """The state of one reading session; `subscribe` tells what changed.
 
     What changes is named by a word: ``point``, ``selection``, ``findings``, ``window``, ``slab``,
-    ``opacity``, ``ai``, ``maps``, ``identifiers``, ``rulers``.
+    ``opacity``, ``ai``, ``eyes``, ``maps``, ``identifiers``, ``rulers``.
 
     Args:
         volume: the CT as it was read.
@@ -53,7 +54,7 @@ class Session(Rulers, Viewing):
         self._highest: dict[str, float] = {}
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> Grid:  # type: ignore[override]
         """The grid that is shown: along (z, y, x), orthogonal."""
         return self.shown.grid
 
@@ -95,6 +96,7 @@ class Session(Rulers, Viewing):
         self.maps = laid_over | {name: self._on_shown_grid(array, grid) for name, (array, grid) in maps.items()}
         self.report, self.folder, self.log, self.original = report, folder, log, original
         self._highest = {}
+        self.forget_eyes()
         self.selected = None
         self._replay()
         self._tell("maps", "findings", "selection", "rulers")
@@ -159,12 +161,6 @@ class Session(Rulers, Viewing):
         at = uids.index(self.selected) if self.selected in uids else (-1 if by > 0 else 0)
         self.select(uids[(at + by) % len(uids)])
 
-    def finding_at(self, point_mm: Point, *, within_mm: float = 3.0) -> Reviewed | None:
-        """The finding whose ball, `within_mm` wider, holds the point; the nearest of several."""
-        near = [(float(np.linalg.norm(np.subtract(row.finding.centre_mm, point_mm))), row) for row in self.findings]
-        near = [(d, row) for d, row in near if d <= (row.finding.diameter_mm or 6.0) / 2 + within_mm]
-        return min(near, key=lambda pair: pair[0])[1] if near else None
-
     def readout(self, point_mm: Point, plane: Plane) -> str:
         """``HU −612 · LPS (x, y, z) mm · slice i/n``, slices counted from 1 at the low end of the axis that is cut."""
         index = np.rint(self.grid.to_index(point_mm)).astype(int)
@@ -175,12 +171,6 @@ class Session(Rulers, Viewing):
             return f"outside · {place}".replace("-", "−")
         value = float(self.shown.array[tuple(index)])
         return f"{'HU' if self.shown.is_hu else 'value'} {value:.0f} · {where}".replace("-", "−")
-
-    def highest(self, role: str) -> float:
-        """The largest value of a map, never 0; looked up once."""
-        if role not in self._highest:
-            self._highest[role] = max(1e-6, float(np.nanmax(self.maps[role])))
-        return self._highest[role]
 
     # --- decisions --------------------------------------------------------------------------------------------------
     def decide(self, action: Action, *, finding: str | None = None, **values: Any) -> None:

@@ -21,7 +21,10 @@ def name_of(window: tuple[float, float]) -> str:
 
 
 class Viewing:
-    """Window, inversion, slab, opacity, and whether the AI's drawings and the patient's identifiers are shown."""
+    """Window, inversion, slab, opacity, and whether the AI's drawings and the patient's identifiers are shown.
+
+    `eyes` are the drawings that the reader has opened (True) or closed in the layer list.
+    """
 
     def __init__(self) -> None:
         self.window: tuple[float, float] = WINDOWS["lung"]
@@ -29,6 +32,7 @@ class Viewing:
         self.slab_mm = 0.0
         self.opacity = 0.5
         self.ai_shown = True
+        self.eyes: dict[str, bool] = {}
         self.identifiers_shown = False
         self._listeners: list[Callable[[str], None]] = []
 
@@ -65,7 +69,7 @@ class Viewing:
     def view_as(self, other: Viewing) -> None:
         """Take the window, the inversion and the slab of another session, and how much of the AI's drawing is seen."""
         self.window, self.inverted, self.slab_mm = other.window, other.inverted, other.slab_mm
-        self.ai_shown, self.opacity = other.ai_shown, other.opacity
+        self.ai_shown, self.opacity, self.eyes = other.ai_shown, other.opacity, dict(other.eyes)
         self._tell("window", "slab", "ai", "opacity")
 
     def next_opacity(self) -> None:

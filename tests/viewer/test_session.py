@@ -166,12 +166,6 @@ def test_values_that_are_not_hu_are_not_called_so(volume):
     assert counts.readout((0.0, 0.0, -100.0), PLANES["axial"]).startswith("value −850")
 
 
-def test_a_click_finds_the_nearest_ring(session):
-    x, y, z = session.findings[1].finding.centre_mm
-    assert session.finding_at((x + 4, y, z)) is session.findings[1]
-    assert session.finding_at((0.0, 0.0, -100.0)) is None
-
-
 # --- decisions -------------------------------------------------------------------------------------------------------
 def test_decisions_reach_the_disk_one_line_each_and_come_back(session, volume):
     session.step(1)
