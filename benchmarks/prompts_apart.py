@@ -61,7 +61,7 @@ PAIRS: Final = (
         "calcified / solid",
         NoduleWish(10.0, "calcified"),
         NoduleWish(10.0, "solid"),
-        ("a calcified pulmonary nodule is seen", "a solid pulmonary nodule is seen"),
+        ("a calcified pulmonary nodule is seen", "a noncalcified pulmonary nodule is seen"),
     ),
     Pair(
         "spiculated / smooth",

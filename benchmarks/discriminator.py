@@ -1,0 +1,228 @@
+"""Can a net tell simulated lesions from real ones? Those that arm B trains on, against nodules of patients held out.
+
+    python -m benchmarks.discriminator [--steps 600] [--no-write]
+
+A small convolutional net sees squares of 16.8 mm, three slices deep, around real nodules of LIDC and around lesions
+that `pipelines.preparation.synthesis` draws into windows without a nodule of the same crops. It learns on patients of
+`train` and is judged on those of `val`. At 0.5 it cannot tell them apart; the goal is at most 0.7. So that a low figure
+does not come from a weak net, the same net learns to find an artefact planted into half of the real squares, which it
+must at 0.95 or more. Sizes, kinds and neighbourhoods are not matched: a difference in them is found like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+from benchmarks.comparison import RESAMPLES, SEED
+from benchmarks.lidc_data import SHARED
+from benchmarks.results_table import Made, markdown_table, publish
+from imaging.evaluation.bootstrap import Interval, auroc_interval
+from imaging.models.intensity import HU_HIGH, HU_LOW
+from imaging.models.vision import VisionConfig
+from imaging.provenance import file_sha256
+from pipelines.preparation.cutting import cut_masks, sampling_grid
+from pipelines.preparation.lidc_crops import read_crops
+from pipelines.preparation.synthesis import Lattice, draw_lesion
+from pipelines.preparation.windows import cut_holding, free_windows
+
+#: Side of a square in pixels of 0.7 mm, and how far from its middle the lesion may lie.
+SIDE: Final = 24
+JITTER: Final = 2
+#: Windows cut of each nodule, and windows without one tried for each of them.
+A_NODULE, FREE_TRIES = 4, 8
+#: A voxel that a drawn lesion changes by more belongs to it, HU.
+CHANGED_HU: Final = 60.0
+#: The artefact: a small square made so much denser, HU.
+ARTEFACT_HU, ARTEFACT_PIXELS = 120.0, 3
+BATCH: Final = 64
+GOAL, SURELY = 0.7, 0.95
+
+Floats32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """HU / 500 of squares (n, 3, `SIDE`, `SIDE`), and which of them are drawn together by the bootstrap."""
+
+    images: torch.Tensor
+    units: npt.NDArray[np.object_]
+
+
+def real_squares(folder: Path, config: VisionConfig, rng: np.random.Generator, *, split: str) -> Squares:
+    """Squares around nodules of two readers."""
+    crops = read_crops(folder, split=split)
+    images, poses = cut_holding(crops, config, rng, a_nodule=A_NODULE)
+    inside = []
+    for start in range(0, len(poses), 1024):
+        part = poses.part(slice(start, start + 1024))
+        side_mm = config.window_pixels * config.pixel_mm
+        grid = sampling_grid(part, crops.stacks, window_pixels=config.window_pixels, window_mm=side_mm)
+        inside.append(cut_masks(crops.agreed, part, grid) >= 0.5)
+    patients = crops.index.patient.to_numpy(dtype=object)[poses.row]
+    squares, kept = _around(*_hu(images), torch.cat(inside), rng)
+    return Squares(squares, patients[kept])
+
+
+def simulated_squares(
+    folder: Path, config: VisionConfig, rng: np.random.Generator, *, split: str, most: int
+) -> Squares:
+    """Squares around lesions drawn into windows without a nodule; each a unit of its own."""
+    crops = read_crops(folder, split=split)
+    free = free_windows(crops, config, rng, number=FREE_TRIES * most)
+    hu, present = _hu(free.images)
+    drawn, visible, _ = draw_lesion(hu, Lattice.of(config, hu.device), rng)
+    changed = (drawn - hu)[:, hu.shape[1] // 2].abs() > CHANGED_HU
+    squares, kept = _around(drawn, present & visible[:, None], changed, rng)
+    return Squares(squares[:most], np.array([f"simulated {n}" for n in kept[:most]], dtype=object))
+
+
+def _hu(images: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+    """HU of stored windows, and which of their slices exist (n, slices)."""
+    stored = torch.from_numpy(images)
+    return (stored.float() - 1) * ((HU_HIGH - HU_LOW) / 254.0) + HU_LOW, stored.flatten(2).amax(dim=2) > 0
+
+
+def _around(
+    hu: torch.Tensor, present: torch.Tensor, inside: torch.Tensor, rng: np.random.Generator
+) -> tuple[torch.Tensor, npt.NDArray[np.int64]]:
+    """Squares around the middle of what is `inside` (n, h, w), a little beside it, and which windows gave one."""
+    middle, side = hu.shape[1] // 2, hu.shape[-1]
+    three = present[:, middle - 1 : middle + 2].all(dim=1)
+    squares, kept = [], []
+    for number in torch.nonzero(three & inside.flatten(1).any(dim=1))[:, 0].tolist():
+        at = torch.nonzero(inside[number]).float().mean(dim=0).numpy()
+        row, column = np.rint(at + rng.uniform(-JITTER, JITTER, 2)).astype(int) - SIDE // 2
+        if 0 <= row <= side - SIDE and 0 <= column <= side - SIDE:
+            squares.append(hu[number, middle - 1 : middle + 2, row : row + SIDE, column : column + SIDE])
+            kept.append(number)
+    return torch.stack(squares).clamp(HU_LOW, HU_HIGH) / 500.0, np.array(kept, dtype=np.int64)
+
+
+def with_artefact(squares: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Squares with a small dense square somewhere in each, in all three slices."""
+    planted = squares.clone()
+    for image in planted:
+        row, column = rng.integers(0, SIDE - ARTEFACT_PIXELS, 2)
+        image[:, row : row + ARTEFACT_PIXELS, column : column + ARTEFACT_PIXELS] += ARTEFACT_HU / 500.0
+    return planted
+
+
+def make_net() -> nn.Module:
+    """Four convolutions and the mean and maximum over the square: 0.1 M parameters."""
+    layers: list[nn.Module] = []
+    for before, after, stride in ((3, 32, 1), (32, 48, 2), (48, 64, 1), (64, 96, 2)):
+        layers += [nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after), nn.ReLU()]
+    return nn.Sequential(*layers, _MeanAndMax(), nn.Linear(192, 1), nn.Flatten(0))
+
+
+class _MeanAndMax(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(2)
+        return torch.cat([flat.mean(dim=2), flat.amax(dim=2)], dim=1)
+
+
+def told_apart(one: Squares, other: Squares, judged: tuple[Squares, Squares], *, steps: int, seed: int) -> Interval:
+    """AUROC on the judged squares of a net that learned to tell the first two apart."""
+    torch.manual_seed(seed)
+    chance, net = torch.Generator().manual_seed(seed), make_net()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
+    pace = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    labels = torch.cat([torch.ones(BATCH // 2), torch.zeros(BATCH // 2)])
+    for _ in range(steps):
+        drawn = [s.images[torch.randint(len(s.images), (BATCH // 2,), generator=chance)] for s in (one, other)]
+        loss = cross_entropy(net(_turned(torch.cat(drawn), chance)), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        pace.step()
+    net.eval()
+    with torch.inference_mode():
+        scores = [net(each.images).numpy() for each in judged]
+    truth = np.repeat([True, False], [len(each) for each in scores])
+    units = np.concatenate([each.units for each in judged])
+    rng = np.random.default_rng(seed)
+    return auroc_interval(truth, np.concatenate(scores).astype(np.float64), units, count=RESAMPLES, rng=rng)
+
+
+def _turned(images: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+    """The batch turned by a quarter and mirrored at random, all alike."""
+    turns, mirror = (int(torch.randint(0, n, (1,), generator=chance)) for n in (4, 2))
+    turned = torch.rot90(images, turns, (2, 3))
+    return turned.flip(3) if mirror else turned
+
+
+def half_with_artefact(squares: Squares, rng: np.random.Generator) -> tuple[Squares, Squares]:
+    """One half of the units with the artefact, the other as it is."""
+    names = np.unique(squares.units.astype(str))
+    planted = np.isin(squares.units.astype(str), rng.permutation(names)[: len(names) // 2])
+    marked = with_artefact(squares.images[torch.from_numpy(planted)], rng)
+    return (
+        Squares(marked, squares.units[planted]),
+        Squares(squares.images[torch.from_numpy(~planted)], squares.units[~planted]),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train both nets and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.discriminator", description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--no-write", action="store_true", help="print only")
+    options = parser.parse_args(arguments)
+    folder, config = SHARED / "lidc_crops", VisionConfig()
+    rng = np.random.default_rng(options.seed)
+    real = {split: real_squares(folder, config, rng, split=split) for split in ("train", "val")}
+    made_up = {
+        split: simulated_squares(folder, config, rng, split=split, most=len(each.images))
+        for split, each in real.items()
+    }
+    lesions = told_apart(
+        real["train"], made_up["train"], (real["val"], made_up["val"]), steps=options.steps, seed=options.seed
+    )
+    marked, plain = half_with_artefact(real["train"], rng)
+    artefact = told_apart(marked, plain, half_with_artefact(real["val"], rng), steps=options.steps, seed=options.seed)
+    rows = [
+        ("simulated lesions against real ones", f"{lesions:.3f}", f"<= {GOAL:g}", _met(lesions.value <= GOAL)),
+        ("a planted artefact, the same net", f"{artefact:.3f}", f">= {SURELY:g}", _met(artefact.value >= SURELY)),
+    ]
+    real_counts, made_counts = (f"{len(s['train'].images)} and {len(s['val'].images)}" for s in (real, made_up))
+    text = (
+        f"Squares of `train` to learn from and of `val` to judge on: {real_counts} real, {made_counts} simulated. "
+        "95 % intervals by bootstrap over patients.\n\n"
+    ) + markdown_table(("told apart", "AUROC", "goal", ""), rows)
+    made = Made(
+        f"python -m benchmarks.discriminator --steps {options.steps}",
+        options.seed,
+        "none",
+        "-" * 16,
+        "lidc_crops/crops.csv",
+        file_sha256(folder / "crops.csv"),
+    )
+    headline = f"{lesions.value:.3f}"
+    publish(
+        "discriminator",
+        "Simulated lesions against real ones (val)",
+        text,
+        made,
+        split="val",
+        headline=headline,
+        write=not options.no_write,
+    )
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "missed"
+
+
+if __name__ == "__main__":
+    main()
