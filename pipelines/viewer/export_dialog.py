@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from imaging.errors import ImagingError
+from imaging.errors import ImagingError, UsageError
 from pipelines.viewer.export import can_write_sr, export_review
 from pipelines.viewer.session import Session
 
@@ -70,9 +70,15 @@ class ExportDialog(QDialog):
         if chosen:
             self.folder.setText(chosen)
 
+    def _named(self) -> Path:
+        text = self.folder.text().strip()
+        if not text:
+            raise UsageError("usage.option", "no folder is named")
+        return Path(text).expanduser()
+
     def _export(self) -> None:
         try:
-            folder = Path(self.folder.text()).expanduser()
+            folder = self._named()
             self.files = export_review(self.session, folder, organisation=self.organisation.text().strip())
         except ImagingError as error:
             self.message.setText(str(error))
@@ -109,4 +115,4 @@ def export(parent: Any, session: Session) -> None:
     dialog = ExportDialog(session, parent)
     if dialog.exec() == QDialog.DialogCode.Accepted:
         folder = next(iter(dialog.files.values())).parent
-        parent.tell(f"written to {folder}: {', '.join(dialog.files)}")
+        parent.say(f"written to {folder}: {', '.join(dialog.files)}")

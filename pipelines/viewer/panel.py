@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 
+from imaging.errors import OutputError
 from pipelines.viewer.cockpit import Cockpit
 from pipelines.viewer.docking import docked
 from pipelines.viewer.drawings import NAMES
@@ -32,6 +34,7 @@ class ReadingPanel(PanelSaving):
         self.viewer = napari_viewer
         self.cockpit: Cockpit | None = None
         self._drops = Drops(self)
+        self._without_ct: list[Session] = []  # whose CT was taken out of the layer list
         self._busy = False  # while a session comes or goes
         self._taken_out = False  # of its window: another panel has the viewer
         self.setMinimumWidth(330)
@@ -78,6 +81,14 @@ class ReadingPanel(PanelSaving):
 
     def tell(self, text: str) -> None:
         """Say what was refused; it stays until the next thing happens."""
+        self._write(text, "#ff8a65")
+
+    def say(self, text: str) -> None:
+        """Say what was done; it stays until the next thing happens."""
+        self._write(text, "#2fd08a")
+
+    def _write(self, text: str, colour: str) -> None:
+        self.message.setStyleSheet(f"color: {colour};")
         self.message.setText(text)
         self.message.setVisible(bool(text))
 
@@ -144,11 +155,29 @@ class ReadingPanel(PanelSaving):
             self._show(change)
 
     def _on_removed(self, event: Any) -> None:
-        """Without its CT a session has nothing to show; its decisions are on the disk."""
-        told = event.value.metadata
-        ours = self.cockpit is not None and not self._busy and told.get("session") is self.session
-        if ours and told.get("nodulus") == "ct":
-            self.leave()
+        """Without its CT a session has nothing to show; with decisions that the disk refuses its CT comes back."""
+        told, session = event.value.metadata, self.session
+        if session is None or self._busy or told.get("session") is not session or told.get("nodulus") != "ct":
+            return
+        self._without_ct.append(session)
+        self._let_go()
+        self._show()
+        QTimer.singleShot(0, self._tidy_up)  # napari may be taking out more of them, one by one
+
+    def _tidy_up(self) -> None:
+        """Take out what is left of a session without its CT; one with decisions in memory alone is shown again."""
+        while self._without_ct:
+            session = self._without_ct.pop()
+            for layer in [layer for layer in self.viewer.layers if layer.metadata.get("session") is session]:
+                self.viewer.layers.remove(layer)
+            with suppress(OutputError):
+                session.log.save()
+            if session.log.unsaved and self.session is None and not self._taken_out and self.window().isVisible():
+                self._take_back(session)
+
+    def _take_back(self, session: Session) -> None:
+        self.adopt(session)
+        self.tell("The CT is back: the disk has not taken every decision on it yet. Save them, or open another CT.")
 
     def _on_inserted(self, event: Any) -> None:
         self._take(event.value)
@@ -190,7 +219,7 @@ class ReadingPanel(PanelSaving):
         self._try(lambda: keep(result, folder))
         session = self.session
         if session is None or session.volume.seriesuid != result.volume.seriesuid:
-            self.tell("The search has ended for a CT that is closed; its result is there when you open that CT again.")
+            self.say("The search has ended for a CT that is closed; its result is there when you open that CT again.")
         elif self.may_leave():
             self._try(lambda: show_result(session, result, folder=folder))
 

@@ -103,7 +103,6 @@ class PanelLook(QWidget):
         self.notices.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message = QLabel()
         self.message.setWordWrap(True)
-        self.message.setStyleSheet("color: #ff8a65;")
         self.message.hide()
         self.save = QPushButton()
         self.save.clicked.connect(self._save)

@@ -33,7 +33,7 @@ def label_row(
     accepted = [row.finding for row in rows if row.state == "accepted"]
     decided = bool(rows) and all(row.state != "undecided" for row in rows)
     nodule = "1" if accepted else ("0" if decided else "")
-    text = "; ".join(_sentence(finding) for finding in accepted) or ("No pulmonary nodule." if nodule == "0" else "")
+    text = " ".join(_sentence(finding) for finding in accepted) or ("No pulmonary nodule." if nodule == "0" else "")
     return {
         "path": "" if source is None else str(source.absolute()),
         "nodule": nodule,

@@ -272,6 +272,26 @@ def test_taking_the_ct_out_of_the_layer_list_ends_the_session(desk):
     assert not any(layer.metadata.get("session") is desk.session for layer in desk.viewer.layers)
 
 
+def test_a_ct_that_is_taken_out_while_decisions_are_in_memory_alone_comes_back(desk, monkeypatch):
+    """Deleted with everything else in the layer list, as a reader does who wants to tidy up."""
+    monkeypatch.setattr("pipelines.viewer.review._append", full_disk)
+    desk.press("N")
+    desk.press("A")
+    desk.viewer.layers.select_all()
+    desk.viewer.layers.remove_selected()
+    desk.settle()
+    assert desk.panel.session is desk.session
+    assert desk.panel.save.isVisible()
+    assert "not taken every decision" in desk.panel.message.text()
+    assert desk.cockpit.layer("ct") is not None
+    assert desk.cockpit.layer("findings") is not None
+    monkeypatch.undo()
+    desk.viewer.layers.remove(desk.cockpit.layer("ct"))
+    desk.settle()
+    assert desk.lines() == ["accept"], "the disk takes it now, so it was written"
+    assert desk.panel.session is None
+
+
 # --- export ----------------------------------------------------------------------------------------------------------
 def test_the_export_dialog_says_what_it_writes_and_writes_it(desk, dicom_session, tmp_path):
     desk.panel.adopt(dicom_session)
@@ -283,6 +303,9 @@ def test_the_export_dialog_says_what_it_writes_and_writes_it(desk, dicom_session
         assert dialog.folder.text() == f"{dicom_session.folder}-reviewed"
         assert dialog.reader.text() == "Dr. A. Reader"
         assert "patient's name" in dialog.what.text()
+        dialog.folder.setText(" ")
+        click(dialog, "Save")
+        assert "no folder is named" in dialog.message.text()
         dialog.folder.setText(str(dicom_session.folder))
         click(dialog, "Save")
         assert "output.exists" in dialog.message.text(), "never over the AI's result; the dialog stays open"
@@ -295,6 +318,9 @@ def test_the_export_dialog_says_what_it_writes_and_writes_it(desk, dicom_session
     assert came
     assert (tmp_path / "review" / "sr_reviewed.dcm").is_file()
     assert str(tmp_path / "review") in desk.panel.message.text()
+    done = desk.panel.message.styleSheet()
+    desk.panel.tell("a refusal")
+    assert desk.panel.message.styleSheet() != done
 
 
 def test_the_export_dialog_can_be_cancelled_and_knows_what_is_missing(desk, tmp_path):

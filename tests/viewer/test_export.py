@@ -91,6 +91,8 @@ def test_the_sentence_means_the_label_to_the_code_that_reads_reports(session, ac
     decide(session, action, action, action)
     text = weak_label(session)["text"]
     assert label_of_text(text).label == meaning
+    assert text.count(".") == (3 if action == "accept" else 1)
+    assert ".;" not in text
     if action == "accept":
         assert label_of_text(text).attributes["solid"]
 
