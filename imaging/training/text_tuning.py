@@ -33,7 +33,9 @@ from imaging.training.wordings import SIDES, Side, draw_sentence, wordings
 #: So many of the sentences that detect are held in place a step; the end puts all of them back.
 HELD = 7
 #: A sentence is drawn with strange words in it with this chance, so that one unknown word does not turn its meaning.
-STRANGE = 0.15
+STRANGE = 0.3
+#: So many at most.
+STRANGE_WORDS = 3
 #: A nodule is there or not: a third side says no more than the second.
 WHOLE: tuple[Side, ...] = ("present", "absent")
 #: Sentences are embedded in so many groups by length.
@@ -246,12 +248,12 @@ def _some(members: torch.Tensor, number: int, chance: torch.Generator) -> torch.
 
 
 def with_strange_words(ids: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-    """Token ids (n, context) with one or two unknown words put in here and there, never in place of a known one."""
+    """Token ids (n, context) with a few unknown words put in here and there, never in place of a known one."""
     strange = ids.clone()
     context = ids.shape[1]
     for number in torch.nonzero(torch.rand(len(ids), generator=chance) < STRANGE)[:, 0].tolist():
         row = ids[number][ids[number] != PAD].tolist()
-        count = min(1 + int(torch.randint(0, 2, (1,), generator=chance)), context - len(row))
+        count = min(1 + int(torch.randint(0, STRANGE_WORDS, (1,), generator=chance)), context - len(row))
         at = 1 + int(torch.randint(0, len(row) - 1, (1,), generator=chance))
         row[at:at] = [UNKNOWN] * max(count, 0)
         strange[number, : len(row)] = torch.tensor(row)
