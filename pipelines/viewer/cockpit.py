@@ -64,6 +64,7 @@ class Cockpit(LayerStack, Actions):
         viewer.layers.selection.active = self.layer("ct")
         self.axial()
         viewer.reset_view()
+        self._on_zoom()  # told only if the zoom is another than that of the CT before
         for change in ("point", "window", "slab", "rulers"):
             self._on_change(change)
 

@@ -13,6 +13,7 @@ from pipelines.viewer.growth_table import GrowthTable
 from pipelines.viewer.ortho import PlaneView
 from pipelines.viewer.planes import plane_of, to_picture
 from pipelines.viewer.work import Work
+from pipelines.viewer.wrapping import WrappedLabel
 
 if TYPE_CHECKING:
     import napari
@@ -78,9 +79,8 @@ class ComparePanel(QWidget):
         self.table = GrowthTable()
         self.table.chosen.connect(self._choose)
         self.assumptions = QLabel(ASSUMPTIONS)
-        self.notices, self.message = QLabel(), QLabel()
-        for label in (self.assumptions, self.notices, self.message):
-            label.setWordWrap(True)
+        self.assumptions.setWordWrap(True)
+        self.notices, self.message = WrappedLabel(), WrappedLabel()
         self.message.setStyleSheet("color: #ff8a65;")
         self.notices.setStyleSheet("color: #ffb000;")
         top = QHBoxLayout()

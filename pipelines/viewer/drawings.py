@@ -37,6 +37,9 @@ AI_ROLES: Final = ("lungs", "similarity", "grad_cam", "nodules", "segmentation",
 #: Of these, heat maps, in drawing order.
 HEAT_ROLES: Final = ("similarity", "grad_cam")
 
+#: Of these, masks, in drawing order, and the colours of their outlines.
+LABEL_COLOURS: Final = {"lungs": "#26a69a", "nodules": "#40c4ff", "segmentation": "#ff80ab"}
+
 #: A longer prompt is cut where it is part of a name.
 LONGEST_PROMPT: Final = 40
 

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from imaging.errors import ImagingError, UsageError
 from pipelines.viewer.export import can_write_sr, export_review
 from pipelines.viewer.session import Session
+from pipelines.viewer.wrapping import WrappedLabel
 
 
 class ExportDialog(QDialog):
@@ -40,8 +41,7 @@ class ExportDialog(QDialog):
         self.organisation.setEnabled(can_write_sr(session) and session.undecided == 0)
         self.what = QLabel(describe(session))
         self.what.setWordWrap(True)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = WrappedLabel()
         self.message.setStyleSheet("color: #ff8a65;")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Save | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.accepted.connect(self._export)

@@ -9,7 +9,7 @@ import numpy as np
 
 from imaging.preprocessing.windows import WINDOWS
 from pipelines.viewer import layers, rings, ruler_layers
-from pipelines.viewer.drawings import AI_ROLES, HEAT_ROLES
+from pipelines.viewer.drawings import AI_ROLES, HEAT_ROLES, LABEL_COLOURS
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.planes import plane_of, slab_reach
 from pipelines.viewer.session import Session
@@ -46,7 +46,7 @@ class LayerStack:
         from napari.layers import Layer
 
         layer = self.viewer.add_layer(Layer.create(*data))
-        if layer.metadata["nodulus"] in layers.LABEL_COLOURS:
+        if layer.metadata["nodulus"] in LABEL_COLOURS:
             layer.contour = 1
         if layer.metadata["nodulus"] in AI_ROLES:
             layer.events.visible.connect(self._on_eye)

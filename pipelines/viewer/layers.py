@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from imaging.geometry import Grid
 from pipelines.viewer.axes import to_world
-from pipelines.viewer.drawings import AI_ROLES
+from pipelines.viewer.drawings import AI_ROLES, LABEL_COLOURS
 from pipelines.viewer.rings import NO_LEAST_SIZE, STATE_COLOURS, rings
 from pipelines.viewer.session import Session
 
@@ -20,8 +20,6 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 UNITS: Final = ("mm", "mm", "mm")
 AXES: Final = ("z", "y", "x")
-
-LABEL_COLOURS: Final = {"lungs": "#26a69a", "nodules": "#40c4ff", "segmentation": "#ff80ab"}
 
 
 def place(grid: Grid) -> dict[str, Any]:

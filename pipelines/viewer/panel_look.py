@@ -23,6 +23,7 @@ from pipelines.viewer.find_nodules import FindNodules
 from pipelines.viewer.finding_list import FindingList
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.panel_buttons import BUTTONS
+from pipelines.viewer.wrapping import WrappedLabel
 
 
 class PanelLook(QWidget):
@@ -75,9 +76,7 @@ class PanelLook(QWidget):
         self.banner.setStyleSheet("font-weight: bold; padding: 4px;")
         self.findings = FindingList()
         self.findings.chosen.connect(self._choose)
-        self.details = QLabel()
-        self.details.setWordWrap(True)
-        self.details.setMinimumWidth(1)
+        self.details = WrappedLabel()
         self.comment = QLineEdit()
         self.comment.setPlaceholderText("comment on this finding")
         self.comment.textEdited.connect(self._begin_draft)
@@ -98,11 +97,8 @@ class PanelLook(QWidget):
         self.finder = FindNodules(self._volume, self._on_result, self.tell)
         self.most_similar = QPushButton()
         self.most_similar.clicked.connect(self._go_to_most_similar)
-        self.notices = QLabel()
-        self.notices.setWordWrap(True)
-        self.notices.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.notices = WrappedLabel()
+        self.message = WrappedLabel()
         self.message.hide()
         self.save = QPushButton()
         self.save.clicked.connect(self._save)

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.viewer.drawings import HEAT_ROLES
+from pipelines.viewer.drawings import HEAT_ROLES, LABEL_COLOURS
 from pipelines.viewer.planes import Plane, cut
 from pipelines.viewer.session import Session
-
-OUTLINE = (64, 196, 255)
 
 
 def picture(session: Session, plane: Plane) -> npt.NDArray[np.uint8]:
@@ -25,7 +23,8 @@ def picture(session: Session, plane: Plane) -> npt.NDArray[np.uint8]:
     rgb = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)
     for role in HEAT_ROLES:
         _lay_heat(rgb, session, plane, role)
-    _draw_outlines(rgb, session, plane)
+    for role, colour in LABEL_COLOURS.items():
+        _draw_outlines(rgb, session, plane, role, colour)
     return rgb
 
 
@@ -46,10 +45,10 @@ def _lay_heat(rgb: npt.NDArray[Any], session: Session, plane: Plane, role: str) 
     rgb[hot] = rgb[hot] * (1 - alpha) + alpha * colours
 
 
-def _draw_outlines(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> None:
-    if "nodules" not in session.maps or not session.shows("nodules"):
+def _draw_outlines(rgb: npt.NDArray[Any], session: Session, plane: Plane, role: str, colour: str) -> None:
+    if role not in session.maps or not session.shows(role):
         return
-    inside = _cut(session, session.maps["nodules"], plane) > 0
+    inside = _cut(session, session.maps[role], plane) > 0
     if not inside.any():
         return
     kept = inside.copy()
@@ -57,7 +56,7 @@ def _draw_outlines(rgb: npt.NDArray[Any], session: Session, plane: Plane) -> Non
     kept[:-1] &= inside[1:]
     kept[:, 1:] &= inside[:, :-1]
     kept[:, :-1] &= inside[:, 1:]
-    rgb[inside & ~kept] = OUTLINE
+    rgb[inside & ~kept] = tuple(bytes.fromhex(colour[1:]))
 
 
 @lru_cache(maxsize=1)

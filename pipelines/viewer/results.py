@@ -69,7 +69,7 @@ def show_folder(session: Session, folder: Path) -> None:
     if report.seriesuid != session.volume.seriesuid:
         raise InputError(
             "result.other_series",
-            f"the result belongs to series {report.seriesuid}, the CT is {session.volume.seriesuid}",
+            f"it is of another CT: of series {report.seriesuid}, open is {session.volume.seriesuid}",
             where=folder,
         )
     original = folder / "sr.dcm"
@@ -102,7 +102,7 @@ def show_outside(session: Session, path: Path, *, folder: Path) -> None:
 
     outside = read_outside_result(path, session.volume)
     if outside.series and session.volume.seriesuid not in outside.series:
-        message = f"it refers to series {', '.join(outside.series)}, the CT is {session.volume.seriesuid}"
+        message = f"it is of another CT: of series {', '.join(outside.series)}, open is {session.volume.seriesuid}"
         raise InputError("result.other_series", message, where=path)
     if outside.labels is not None and outside.grid is not None:
         session.add_map("segmentation", outside.labels, outside.grid)

@@ -159,7 +159,7 @@ class ReviewLog:
         if other is not None:
             raise InputError(
                 "review.other_series",
-                f"the decisions belong to series {other}, the CT is {self.seriesuid}",
+                f"the decisions are on another CT: on series {other}, open is {self.seriesuid}",
                 where=self.path,
             )
         if torn:

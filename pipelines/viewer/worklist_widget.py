@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -27,6 +26,7 @@ from pipelines.viewer.opening import open_session
 from pipelines.viewer.session import Session
 from pipelines.viewer.weak_labels import MANIFEST, write_manifest
 from pipelines.viewer.worklist import ORDERS, Study, in_order, label_rows, read_worklist
+from pipelines.viewer.wrapping import WrappedLabel
 
 if TYPE_CHECKING:
     import napari
@@ -66,8 +66,7 @@ class WorklistPanel(QWidget):
         self.labels.setToolTip("a table of scans, with and without nodules by your decisions, for nodulus train")
         self.labels.clicked.connect(self._choose_table)
         self.labels.setEnabled(False)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = WrappedLabel()
         top = QHBoxLayout()
         top.addWidget(choose)
         top.addWidget(self.order)

@@ -98,6 +98,23 @@ def test_a_segmentation_of_another_series_is_refused_and_changes_nothing(desk, d
     assert desk.cockpit.layer("segmentation") is not None
 
 
+def test_a_refusal_with_long_names_leaves_every_button_in_sight(desk, dicom_session, tmp_path):
+    """A UID of 64 characters made the panel's content wider than the panel."""
+    uid = ".".join(["1.2.826.0.1.3680043.8.498", "4" * 20, "7" * 17])
+    desk.panel.adopt(dicom_session)
+    other = tmp_path / ("other" * 12)
+    other.mkdir()
+    report = (dicom_session.folder / "report.json").read_text()
+    (other / "report.json").write_text(report.replace(dicom_session.volume.seriesuid, uid))
+    desk.drop(other)
+    said = desk.panel.message.text()
+    assert said.startswith("result.other_series: it is of another CT")
+    assert uid in said, "as it was set, for who copies it"
+    for button in (desk.panel.finder.button, *desk.panel.buttons.values(), desk.panel.export):
+        right = button.mapTo(desk.panel, button.rect().topRight()).x()
+        assert right < desk.panel.width(), button.text()
+
+
 def test_a_broken_file_is_refused_in_the_panel_and_the_open_ct_stays(desk, tmp_path):
     path = tmp_path / "broken.dcm"
     path.write_bytes(bytes(128) + b"DICM" + b"\xff" * 200)

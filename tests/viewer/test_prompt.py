@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from viewer.conftest import MARKS, a_map, a_report
+from viewer.conftest import MARKS, a_map, a_report, nodule_labels
 
 from imaging.geometry import Grid
 from imaging.provenance import Provenance
@@ -74,6 +74,25 @@ def test_the_small_planes_show_the_same_map(session, prompt, mark, name):
 def test_the_place_most_like_the_words_is_the_middle_of_their_map(session):
     search(session, WORDS)
     np.testing.assert_allclose(session.place_of_highest("similarity"), MARKS[1][0], atol=1.25)
+
+
+@pytest.mark.parametrize(
+    ("role", "colour"), [("lungs", (38, 166, 154)), ("nodules", (64, 196, 255)), ("segmentation", (255, 128, 171))]
+)
+def test_the_small_planes_outline_every_mask_whose_eye_is_open(session, role, colour):
+    """The first mark is 10 mm wide: its outline is 4 to 5 mm from its middle, and nothing inside is painted."""
+    session.set_result(a_report(), {role: (nodule_labels(session.volume.grid), session.volume.grid)})
+    session.go_to(MARKS[0][0])
+    for opened in (True, False):
+        session.open_eye(role, opened)
+        for plane in PLANES.values():
+            painted = np.argwhere((picture(session, plane) == colour).all(axis=-1))
+            r, c = to_picture(session.grid, plane, MARKS[0][0])
+            _, vertical, horizontal = plane.order
+            away = (painted - (r, c)) * (session.grid.spacing_mm[vertical], session.grid.spacing_mm[horizontal])
+            assert (len(painted) > 8) == opened
+            distance = np.hypot(*away.T)
+            assert not opened or (distance.min() > 2.0 and distance.max() < 5.5), distance
 
 
 # --- in the window ---------------------------------------------------------------------------------------------------

@@ -175,6 +175,17 @@ def test_rings_that_are_not_seen_take_no_clicks(desk):
 
 
 @pytest.mark.gui
+def test_the_crosshair_of_the_next_ct_is_as_thin(desk, volume):
+    """napari fits the view to the first layer of an empty window, before anybody listens to its zoom."""
+    from pipelines.viewer.session import Session
+
+    for _ in range(2):
+        desk.panel.adopt(Session(volume))
+        zoom = desk.viewer.scene.camera.zoom
+        assert desk.cockpit.layer("crosshair").edge_width == pytest.approx(1.4 / zoom)
+
+
+@pytest.mark.gui
 def test_where_no_finding_is_in_view_nothing_is_drawn_for_one(desk):
     """napari draws a dot of two pixels at (0, 0) mm instead of no point."""
     desk.press("7")
