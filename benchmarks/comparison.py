@@ -18,6 +18,17 @@ SEED: Final = 0
 RESAMPLES: Final = 1000
 
 
+def size_name(low: float, high: float) -> str:
+    """A size group in words.
+
+    >>> size_name(6.0, 8.0)
+    '6 to 8 mm'
+    """
+    if np.isinf(high):
+        return f">= {low:g} mm" if low else "all"
+    return f"{low:g} to {high:g} mm" if low else f"< {high:g} mm"
+
+
 def parser_of(name: str, description: str) -> argparse.ArgumentParser:
     """The options that all have: the split, the weights, and what to leave out."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description.splitlines()[0])

@@ -6,7 +6,8 @@ Each stack is a piece of 80 x 80 pixels of a scan, all slices in which a nodule 
 it. A mark is right by LUNA16's rule: strictly inside the radius of the nodule, in 3D. A mark on any reader's outline,
 of this or another nodule, is ignored. False marks are counted per stack and per litre of aerated lung; intervals are by
 bootstrap over patients. The stacks show no nodule's end, and their middle slice is near its middle: see the centre
-prior.
+prior. Of the nodules that are hit, the strongest mark that hits each says how far off its place is in 3D, and whether
+it lies in a voxel that two readers outlined.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.comparison import RESAMPLES, SEED, SIZES_MM, compared, parser_of, writes
+from benchmarks.comparison import RESAMPLES, SEED, SIZES_MM, compared, parser_of, size_name, writes
 from benchmarks.lidc_data import SHARED, LidcCrops, Stack, frozen_list
 from benchmarks.results_table import markdown_table, publish
 from benchmarks.scorers import Scorer, StackMark
-from imaging.evaluation.bootstrap import Interval, bounds, resamples, unit_index
+from imaging.evaluation.bootstrap import Interval, bounds, mean_interval, median_interval, resamples, unit_index
 from imaging.evaluation.luna16 import FrocResult, evaluate_marks
 from imaging.evaluation.tables import Annotations, Marks
 
@@ -86,9 +87,51 @@ def judge(stack_marks: Sequence[Sequence[StackMark]], crops: CropSet) -> FrocRes
 
 
 def _on_outline(stack: Stack, mark: StackMark) -> bool:
+    return bool(stack.outlined[_voxel(stack, mark)])
+
+
+def _voxel(stack: Stack, mark: StackMark) -> tuple[int, ...]:
     index = np.rint(stack.volume.grid.to_index(mark.point_mm)).astype(int)
-    index = np.clip(index, 0, np.asarray(stack.volume.grid.shape) - 1)
-    return bool(stack.outlined[tuple(index)])
+    return tuple(np.clip(index, 0, np.asarray(stack.volume.grid.shape) - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """The strongest mark that hits each nodule: which nodule, how far from its middle, in what two readers outlined."""
+
+    nodule: npt.NDArray[np.int64]
+    error_mm: npt.NDArray[np.float64]
+    inside: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, stack_marks: Sequence[Sequence[StackMark]], crops: CropSet) -> Placed:
+        """Judge the marks of each stack."""
+        found: list[tuple[int, float, bool]] = []
+        for number, (marks, stack, centre, diameter) in enumerate(
+            zip(stack_marks, crops.stacks, crops.truth.points_mm, crops.truth.diameters_mm, strict=True)
+        ):
+            errors = {mark: float(np.linalg.norm(np.subtract(mark.point_mm, centre))) for mark in marks}
+            hits = [mark for mark in marks if errors[mark] < diameter / 2.0]
+            if hits:
+                best = max(hits, key=lambda mark: mark.logit)
+                found.append((number, errors[best], bool(stack.agreed[_voxel(stack, best)])))
+        numbers, millimetres, inside = zip(*found, strict=True) if found else ((), (), ())
+        return cls(np.array(numbers, np.int64), np.array(millimetres), np.array(inside, bool))
+
+    def by_size(self, crops: CropSet) -> list[tuple[str, int, Interval, Interval]]:
+        """Size, nodules hit, share inside and median error in mm; all sizes last."""
+        rows = []
+        for low, high in (*SIZES_MM, (0.0, np.inf)):
+            diameters = crops.truth.diameters_mm[self.nodule]
+            some = (diameters >= low) & (diameters < high)
+            if some.any():
+                patients = crops.table.patient.to_numpy()[self.nodule[some]]
+                shares = mean_interval(self.inside[some], patients, count=RESAMPLES, rng=np.random.default_rng(SEED))
+                errors = median_interval(
+                    self.error_mm[some], patients, count=RESAMPLES, rng=np.random.default_rng(SEED)
+                )
+                rows.append((size_name(low, high), int(some.sum()), shares, errors))
+        return rows
 
 
 @dataclass(frozen=True)
@@ -100,11 +143,13 @@ class CropFigures:
     per_litre: list[Interval]
     greatest: float
     by_size: list[tuple[str, int, float, float]]
+    placed: list[tuple[str, int, Interval, Interval]]
 
 
 def measure(scorer: Scorer, crops: CropSet) -> CropFigures:
     """Mark every stack and count."""
-    result = judge([scorer.mark_stack(stack) for stack in crops.stacks], crops)
+    marks = [scorer.mark_stack(stack) for stack in crops.stacks]
+    result = judge(marks, crops)
     stacks_per_litre = len(crops.stacks) / crops.litres
     rates = np.array([*RATES, *(rate / stacks_per_litre for rate in RATES_PER_LITRE)])
     patient, patients = unit_index(crops.table.patient.to_numpy())
@@ -118,6 +163,7 @@ def measure(scorer: Scorer, crops: CropSet) -> CropFigures:
         per_litre=intervals[len(RATES) :],
         greatest=float(result.found.mean()),
         by_size=_by_size(result, crops.truth.diameters_mm),
+        placed=Placed.of(marks, crops).by_size(crops),
     )
 
 
@@ -126,9 +172,8 @@ def _by_size(result: FrocResult, diameters_mm: npt.NDArray[np.float64]) -> list[
     for low, high in SIZES_MM:
         members = (diameters_mm >= low) & (diameters_mm < high)
         if members.any():
-            name = f"< {high:g} mm" if low == 0 else f">= {low:g} mm" if np.isinf(high) else f"{low:g} to {high:g} mm"
             one, four = result.pool.curve(nodule_subset=members).at([1.0, 4.0])
-            rows.append((name, int(members.sum()), float(one), float(four)))
+            rows.append((size_name(low, high), int(members.sum()), float(one), float(four)))
     return rows
 
 
@@ -150,6 +195,10 @@ def body(figures: Sequence[CropFigures], crops: CropSet) -> str:
     text += f"\n{figures[0].name}, by size of the nodule:\n\n"
     header = ("diameter", "nodules", "at 1 false mark a stack", "at 4")
     rows = [(name, str(count), f"{one:.3f}", f"{four:.3f}") for name, count, one, four in figures[0].by_size]
+    text += markdown_table(header, rows)
+    text += f"\n{figures[0].name}, the strongest mark that hits a nodule, in 3D:\n\n"
+    header = ("diameter", "nodules hit", "inside what two readers outlined", "median error, mm")
+    rows = [(name, str(count), str(share), f"{error:.2f}") for name, count, share, error in figures[0].placed]
     return text + markdown_table(header, rows)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.comparison import RESAMPLES, SEED, SIZES_MM, compared, parser_of, writes
+from benchmarks.comparison import RESAMPLES, SEED, SIZES_MM, compared, parser_of, size_name, writes
 from benchmarks.lidc_data import SHARED, LidcCrops, Stack, frozen_list
 from benchmarks.results_table import markdown_table, publish
 from benchmarks.scorers import Point, Scorer, Window, WindowPoints
@@ -169,11 +169,8 @@ class Held:
         for low, high in SIZES_MM:
             members = (self.diameters_mm >= low) & (self.diameters_mm < high)
             if members.any():
-                name = (
-                    f"< {high:g} mm" if low == 0 else f">= {low:g} mm" if np.isinf(high) else f"{low:g} to {high:g} mm"
-                )
                 nodules = round(float(self.votes[members].sum()))
-                rows.append((name, nodules, self._share(judged, members), self._error(judged, members)))
+                rows.append((size_name(low, high), nodules, self._share(judged, members), self._error(judged, members)))
         return rows
 
     def _share(self, judged: Pointed, members: npt.NDArray[np.bool_]) -> Interval:

@@ -19,7 +19,9 @@ def test_noise_is_not_told_from_noise_and_an_artefact_is():
     same = told_apart(noise(1, 60), noise(2, 60), (noise(3, 60), noise(4, 60)), steps=12, seed=0)
     assert same.low < 0.5 < same.high
     rng = np.random.default_rng(0)
-    found = told_apart(*half_with_artefact(noise(1, 300), rng), half_with_artefact(noise(3, 80), rng), steps=100, seed=0)
+    found = told_apart(
+        *half_with_artefact(noise(1, 300), rng), half_with_artefact(noise(3, 80), rng), steps=100, seed=0
+    )
     assert found.value > 0.95
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.crops import CropSet, judge, nodule_centre_mm
+from benchmarks.crops import CropSet, Placed, judge, nodule_centre_mm
 from benchmarks.lidc_data import Stack, guess_lungs, lung_volume_ml
 from benchmarks.scorers import BlobDetector, CentrePrior, RandomInLung, StackMark, Window, WindowPoints, blob_response
 from benchmarks.windows import Pointed, WindowSet, measure
@@ -101,6 +101,23 @@ def test_marks_on_an_outline_are_ignored_and_others_are_false():
     assert result.found.tolist() == [True, False]
     assert result.scores.tolist() == [0.1, 0.5]  # the mark just beyond the radius, on an outline, is gone
     assert result.curve.at([0.0, 0.5]).tolist() == [0.0, 0.5]
+
+
+def test_of_each_nodule_hit_the_strongest_hit_says_how_far_off_it_is():
+    crops = crop_set()
+    (x, y, z), radius = crops.truth.points_mm[0], DIAMETER_MM / 2
+    near, rim = StackMark((x + 1.0, y, z), 0.3), StackMark((x, y - radius + 0.1, z), 0.6)
+    outside = StackMark((x, y + radius + 0.1, z), 0.9)
+    placed = Placed.of([[near, rim, outside], [outside]], crops)
+    assert placed.nodule.tolist() == [0]
+    assert placed.error_mm == pytest.approx([radius - 0.1])
+    assert Placed.of([[near, outside], []], crops).inside.tolist() == [True]
+    crops.stacks[0].readers[:] = 1
+    assert Placed.of([[near], []], crops).inside.tolist() == [False], "one reader's outline is not two"
+    every = placed.by_size(crops)
+    assert [(name, count) for name, count, _, _ in every][-1] == ("all", 1)
+    assert every[-1][3].value == pytest.approx(radius - 0.1)
+    assert Placed.of([[], []], crops).by_size(crops) == []
 
 
 class Oracle:
