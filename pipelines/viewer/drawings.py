@@ -76,11 +76,6 @@ class Drawings:
         self.eyes[role] = opened
         self._tell("eyes")
 
-    def forget_eyes(self) -> None:
-        """A new result shows the heat map that it was asked for."""
-        for role in HEAT_ROLES:
-            self.eyes.pop(role, None)
-
     def drawing_name(self, role: str) -> str:
         """What the layer of a role is called; the map of a prompt names it."""
         if role != "similarity" or not self.asked_for:

@@ -96,7 +96,7 @@ class Session(Rulers, Drawings, Viewing):
         self.maps = laid_over | {name: self._on_shown_grid(array, grid) for name, (array, grid) in maps.items()}
         self.report, self.folder, self.log, self.original = report, folder, log, original
         self._highest = {}
-        self.forget_eyes()
+        self.eyes.clear()  # what is new must be seen, and the map of the words that were asked for
         self.selected = None
         self._replay()
         self._tell("maps", "findings", "selection", "rulers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class WorklistPanel(QWidget):
         self.out: Path | None = None
         self.studies: list[Study] = []
         self.at = -1
+        self._unsubscribe: Callable[[], None] = lambda: None
         self.order = QComboBox()
         for order in ORDERS:
             self.order.addItem(LABELS[order], order)
@@ -154,6 +156,15 @@ class WorklistPanel(QWidget):
 
     def _show(self, session: Session) -> None:
         dock_panel(self.viewer).adopt(session)
+        self._unsubscribe()
+        self._unsubscribe = session.subscribe(lambda change: self._on_change(change, session))
+
+    def _on_change(self, change: str, session: Session) -> None:
+        """Decisions on the open study count at once; the others are read again when one is opened."""
+        study = self.studies[self.at] if 0 <= self.at < len(self.studies) else None
+        if change == "findings" and study is not None and study.folder == session.folder:
+            self.studies[self.at] = replace(study, findings=len(session.findings), undecided=session.undecided)
+            self._fill()
 
     def _try(self, action: Callable[[], object]) -> bool:
         self.message.clear()

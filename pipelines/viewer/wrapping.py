@@ -11,6 +11,9 @@ from qtpy.QtWidgets import QLabel
 #: Where a line may end without anything being seen.
 BREAK: Final = "\u200b"
 
+#: Characters of a word that may be broken; shorter ones fit in a line.
+LONG: Final = 28
+
 
 class WrappedLabel(QLabel):
     """Selectable text in as many lines as it takes; `text` gives it back as it was set."""
@@ -24,7 +27,7 @@ class WrappedLabel(QLabel):
 
     def setText(self, text: str) -> None:
         """Show a text; long words may break after a dot, a stroke or an underscore."""
-        super().setText(re.sub(r"(?<=[./\\_-])(?=\S)", BREAK, text))
+        super().setText(re.sub(rf"\S{{{LONG},}}", lambda word: re.sub(r"(?<=[./\\_-])(?=.)", BREAK, word[0]), text))
 
     def text(self) -> str:
         """The text without the places where it may break."""

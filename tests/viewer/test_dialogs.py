@@ -442,6 +442,7 @@ def test_the_worklist_pages_through_the_studies(desk, batch, monkeypatch):
     for _ in range(3):
         desk.press("N")
         desk.press("R")
+    assert worklist.table.item(0, 3).text() == "0", "at once"
     desk.press("PageDown")
     assert desk.panel.session.folder == batch / "anna"
     desk.press("PageDown")
