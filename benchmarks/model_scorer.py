@@ -29,6 +29,8 @@ LESIONS_A_WINDOW = 4
 #: What a logit of its second look counts beside the logarithm of the evidence in a lesion. This and the place in the
 #: slice were chosen on windows of 371 nodules of `train` of 8 mm or more, of which `val` holds too few.
 LOGIT_SHARE = 0.2
+#: Lesions compete where the logarithm of their evidence is at most so much below the strongest.
+COMPARABLE = 1.0
 #: Evidence of a window this near to a small lesion's centre is that lesion's, mm.
 NEAR_MM = 6.0
 #: Findings asked for in one stack or scan: enough for eight false marks; each is outlined, which takes its time.
@@ -144,12 +146,13 @@ class ModelScorer:
         peaks = find_peaks(evidence, limit=PEAKS_A_FINDING * LESIONS_A_WINDOW)
         above = LESIONS_A_WINDOW + LESIONS_A_WINDOW // 2
         places = outline_peaks(volume, lungs, evidence, peaks, above=above, most=LESIONS_A_WINDOW)
-        looked = [look_again([place], self.model, volume, lungs)[0] for place in places]
-        said = [
-            evidence_inside(place, evidence) + LOGIT_SHARE * again.logit
-            for place, again in zip(places, looked, strict=True)
-        ]
-        return looked[int(np.argmax(said))] if looked else None
+        inside = np.array([evidence_inside(place, evidence) for place in places])
+        said: dict[float, Place] = {}
+        for place, log in zip(places, inside, strict=True):
+            if log >= inside.max() - COMPARABLE:
+                looked = look_again([place], self.model, volume, lungs)[0]
+                said.setdefault(float(log) + LOGIT_SHARE * looked.logit, looked)
+        return said[max(said)] if said else None
 
     @property
     def token_mm(self) -> float:

@@ -63,11 +63,20 @@ def test_a_small_lesion_lies_where_the_evidence_of_the_window_is_unless_that_is_
     assert in_slice(place, far) == (*CENTRE[:2], z_mm)
 
 
-@pytest.mark.parametrize(("logits", "chosen"), [((0.0, 0.0), 0), ((0.0, 4.0), 0), ((0.0, 6.0), 1), ((-9.0, 0.0), 1)])
-def test_evidence_and_the_second_look_choose_the_lesion_together(monkeypatch, logits, chosen):
-    """The first has evidence e to the power of 1 above the second: so much is worth five of a logit."""
+@pytest.mark.parametrize(
+    ("below", "logits", "chosen"),
+    [
+        (0.9, (0.0, 0.0), 0),
+        (0.9, (0.0, 4.0), 0),
+        (0.9, (0.0, 5.0), 1),
+        (0.9, (-9.0, 0.0), 1),
+        (1.1, (-9.0, 9.0), 0),
+    ],
+)
+def test_evidence_and_the_second_look_choose_the_lesion_together(monkeypatch, below, logits, chosen):
+    """Evidence less by a factor of e is worth five of a logit; a lesion with still less does not compete."""
     places = [Place(0.0, (float(n), 0.0, 0.0), (float(n), 0.0, 0.0)) for n in range(2)]
-    evidence = {places[0].centre_mm: 0.0, places[1].centre_mm: -1.0}
+    evidence = {places[0].centre_mm: 0.0, places[1].centre_mm: -below}
     monkeypatch.setattr(model_scorer, "find_peaks", lambda *_, **__: [])
     monkeypatch.setattr(model_scorer, "outline_peaks", lambda *_, **__: places)
     monkeypatch.setattr(model_scorer, "evidence_inside", lambda place, _: evidence[place.centre_mm])
