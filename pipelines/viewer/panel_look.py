@@ -55,6 +55,9 @@ class PanelLook(QWidget):
     def _save(self) -> None:
         raise AttributeError("_save")
 
+    def _save_elsewhere(self) -> None:
+        raise AttributeError("_save_elsewhere")
+
     def _set_reviewer(self) -> None:
         raise AttributeError("_set_reviewer")
 
@@ -103,6 +106,9 @@ class PanelLook(QWidget):
         self.save = QPushButton()
         self.save.clicked.connect(self._save)
         self.save.hide()
+        self.save_elsewhere = QPushButton("Save them in another folder …")
+        self.save_elsewhere.clicked.connect(self._save_elsewhere)
+        self.save_elsewhere.hide()
         self.patient = QCheckBox("show who the patient is (W)")
         self.patient.clicked.connect(lambda: self.act("identify"))
         self.export = QPushButton("Export the review …")
@@ -119,7 +125,9 @@ class PanelLook(QWidget):
             self.details,
         ):
             layout.addWidget(widget)
-        for widget in (self._signature(), self.export, self.message, self.save, self.notices, self.patient):
+        for widget in (self._signature(), self.export, self.message, self.save, self.save_elsewhere):
+            layout.addWidget(widget)
+        for widget in (self.notices, self.patient):
             layout.addWidget(widget)
         layout.addStretch(1)
         # A low window must not cut texts off.

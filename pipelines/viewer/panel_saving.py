@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from imaging.errors import ImagingError
 from pipelines.viewer.panel_look import PanelLook
@@ -55,12 +56,22 @@ class PanelSaving(PanelLook):
         count = len(self.session.log.unsaved) if self.session else 0
         self.save.setText(f"Save {count} decision{'s' if count > 1 else ''} again")
         self.save.setVisible(count > 0)
+        self.save_elsewhere.setVisible(count > 0)
 
     def _save(self) -> None:
         """Write again what the disk refused."""
         if self.session is not None:
             self.tell("")
             self._try(self.session.log.save)
+            self._show_unsaved()
+
+    def _save_elsewhere(self) -> None:
+        """A result on a disk that is only read cannot hold its review."""
+        session = self.session
+        chosen = QFileDialog.getExistingDirectory(self, "A folder for the decisions") if session is not None else ""
+        if session is not None and chosen:
+            self.tell("")
+            self._try(lambda: session.move_review(Path(chosen)))
             self._show_unsaved()
 
     def may_leave(self) -> bool:

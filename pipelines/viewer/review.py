@@ -195,6 +195,21 @@ class ReviewLog:
             raise OutputError("review.unwritten", message, where=self.path) from error
         self.unsaved = ()
 
+    def move_to(self, path: Path) -> None:
+        """Go on in another file, which gets all events; what it holds already of this series stays in it.
+
+        Raises:
+            InputError: ``review.other_series`` if that file belongs to another CT.
+            OutputError: ``review.unwritten``; then nothing has changed.
+        """
+        there = ReviewLog(path, self.seriesuid)
+        known = {event.event for event in there.events}
+        there.unsaved = tuple(event for event in self.events if event.event not in known)
+        there.save()
+        own = {event.event for event in self.events}
+        self.path, self.unsaved = path, ()
+        self.events = (*(event for event in there.events if event.event not in own), *self.events)
+
     def last_standing(self) -> Event | None:
         """The last event that was not taken back, which is what an undo takes back."""
         undone = {event.values["event"] for event in self.events if event.action == "undo"}

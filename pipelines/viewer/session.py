@@ -111,6 +111,18 @@ class Session(Rulers, Drawings, Viewing):
         self._replay()
         self._tell("findings", "rulers")
 
+    def move_review(self, folder: Path) -> None:
+        """Keep the decisions, those made already too, in another folder: the one before cannot be written to.
+
+        Raises:
+            InputError: ``review.other_series``.
+            OutputError: ``review.unwritten``; they stay where they were.
+        """
+        self.log.move_to(folder / FILE_NAME)
+        self.folder = folder
+        self._replay()
+        self._tell("findings", "rulers")
+
     def add_map(self, role: str, array: npt.NDArray[Any], grid: Grid) -> None:
         """Lay one more array over the CT; the result stays."""
         self.maps[role] = self._on_shown_grid(array, grid)

@@ -271,6 +271,37 @@ def test_closing_and_paging_ask_before_anything_is_lost(desk, monkeypatch, dicom
     assert desk.panel.may_leave(), "with everything on the disk nobody asks"
 
 
+def test_decisions_on_a_result_that_is_only_read_go_to_another_folder(desk, monkeypatch, tmp_path):
+    from qtpy.QtWidgets import QFileDialog
+
+    from pipelines.viewer import review
+
+    written, only_read = review._append, desk.session.folder
+
+    def append(path, lines):
+        if path.parent == only_read:
+            raise OSError(30, "Read-only file system")
+        written(path, lines)
+
+    monkeypatch.setattr("pipelines.viewer.review._append", append)
+    assert desk.panel.save_elsewhere.isHidden()
+    desk.press("N")
+    desk.press("A")
+    desk.panel.save.click()
+    assert "Read-only" in desk.panel.message.text()
+    (tmp_path / "mine").mkdir()
+    for chosen in ("", str(tmp_path / "mine")):
+        assert desk.panel.save_elsewhere.isVisible()
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, chosen=chosen: chosen)
+        desk.panel.save_elsewhere.click()
+    assert desk.panel.save_elsewhere.isHidden()
+    assert desk.panel.save.isHidden()
+    desk.press("R")
+    assert desk.session.folder == tmp_path / "mine"
+    assert desk.lines() == ["accept", "reject"]
+    assert desk.panel.may_leave()
+
+
 def test_who_agrees_to_lose_goes_on(desk, monkeypatch, dicom_session):
     monkeypatch.setattr("pipelines.viewer.review._append", full_disk)
     desk.press("N")

@@ -311,6 +311,35 @@ def test_a_write_that_failed_half_way_counts_once(session, volume):
     assert len(ReviewLog(path, volume.seriesuid).events) == 1
 
 
+def test_decisions_move_to_another_folder_with_all_that_were_made_before(session, volume, tmp_path, monkeypatch):
+    """What the other file holds already of this series stays, and nothing is there twice."""
+    session.step(1)
+    session.decide("accept")
+    elsewhere = ReviewLog(tmp_path / "elsewhere" / FILE_NAME, volume.seriesuid)
+    elsewhere.append(Event("comment", volume.seriesuid, "B", session.findings[1].finding.tracking_uid, {"text": "old"}))
+    before = session.log.path.read_bytes()
+    monkeypatch.setattr("pipelines.viewer.review._append", full_disk)
+    with pytest.raises(OutputError, match=r"review\.unwritten"):
+        session.decide("comment", text="not on the disk")
+    with pytest.raises(OutputError, match=r"review\.unwritten"):
+        session.move_review(tmp_path / "elsewhere")
+    assert session.folder == tmp_path / "result", "where it was"
+    assert len(session.log.unsaved) == 1
+    monkeypatch.undo()
+    for _ in range(2):
+        session.move_review(tmp_path / "elsewhere")
+        assert [line["action"] for line in lines(session)] == ["comment", "accept", "comment"]
+    assert session.folder == tmp_path / "elsewhere"
+    assert session.log.unsaved == ()
+    assert [row.comment for row in session.findings[:2]] == ["not on the disk", "old"]
+    session.decide("reject")
+    assert [line["action"] for line in lines(session)][-1] == "reject"
+    assert (tmp_path / "result" / FILE_NAME).read_bytes() == before
+    other = Session(Volume(volume.array, volume.grid))
+    with pytest.raises(InputError, match=r"review\.other_series"):
+        other.move_review(tmp_path / "elsewhere")
+
+
 def test_decisions_on_another_ct_are_refused(session, volume):
     session.step(1)
     session.decide("accept")
