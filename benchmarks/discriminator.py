@@ -1,6 +1,6 @@
 """Can a net tell simulated lesions from real ones? Those that arm B trains on, against nodules of patients held out.
 
-    python -m benchmarks.discriminator [--steps 600] [--no-write]
+    python -m benchmarks.discriminator [--steps 1500] [--no-write]
 
 A small convolutional net sees squares of 16.8 mm, three slices deep, around real nodules of LIDC and around lesions
 that `pipelines.preparation.synthesis` draws into windows without a nodule of the same crops. It learns on patients of
@@ -12,7 +12,7 @@ must at 0.95 or more. Sizes, kinds and neighbourhoods are not matched: a differe
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,8 +38,8 @@ from pipelines.preparation.windows import cut_holding, free_windows
 #: Side of a square in pixels of 0.7 mm, and how far from its middle the lesion may lie.
 SIDE: Final = 24
 JITTER: Final = 2
-#: Windows cut of each nodule, and windows without one tried for each of them.
-A_NODULE, FREE_TRIES = 4, 8
+#: Windows cut of each nodule; for each of these, windows without one that are tried, and lesions drawn into each.
+A_NODULE, FREE_TRIES, DRAWS = 12, 12, 6
 #: A voxel that a drawn lesion changes by more belongs to it, HU.
 CHANGED_HU: Final = 60.0
 #: The artefact: a small square made so much denser, HU.
@@ -47,7 +47,8 @@ ARTEFACT_HU, ARTEFACT_PIXELS = 120.0, 3
 BATCH: Final = 64
 GOAL, SURELY = 0.7, 0.95
 
-Floats32 = npt.NDArray[np.float32]
+#: Squares of one kind and of the other, so many of each.
+Draw = Callable[[int, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +81,15 @@ def simulated_squares(
     crops = read_crops(folder, split=split)
     free = free_windows(crops, config, rng, number=FREE_TRIES * most)
     hu, present = _hu(free.images)
-    drawn, visible, _ = draw_lesion(hu, Lattice.of(config, hu.device), rng)
-    changed = (drawn - hu)[:, hu.shape[1] // 2].abs() > CHANGED_HU
-    squares, kept = _around(drawn, present & visible[:, None], changed, rng)
-    return Squares(squares[:most], np.array([f"simulated {n}" for n in kept[:most]], dtype=object))
+    squares, units = [], []
+    for _ in range(DRAWS):
+        drawn, visible, _ = draw_lesion(hu, Lattice.of(config, hu.device), rng)
+        changed = (drawn - hu)[:, hu.shape[1] // 2].abs() > CHANGED_HU
+        some, kept = _around(drawn, present & visible[:, None], changed, rng)
+        squares.append(some)
+        units += [f"simulated in {n}" for n in kept]
+    order = rng.permutation(len(units))[:most]
+    return Squares(torch.cat(squares)[torch.from_numpy(order)], np.array(units, dtype=object)[order])
 
 
 def _hu(images: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,16 +137,15 @@ class _MeanAndMax(nn.Module):
         return torch.cat([flat.mean(dim=2), flat.amax(dim=2)], dim=1)
 
 
-def told_apart(one: Squares, other: Squares, judged: tuple[Squares, Squares], *, steps: int, seed: int) -> Interval:
-    """AUROC on the judged squares of a net that learned to tell the first two apart."""
+def told_apart(draw: Draw, judged: tuple[Squares, Squares], *, steps: int, seed: int) -> Interval:
+    """AUROC on the judged squares of a net that learned to tell the two kinds apart that `draw` gives."""
     torch.manual_seed(seed)
     chance, net = torch.Generator().manual_seed(seed), make_net()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
     pace = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     labels = torch.cat([torch.ones(BATCH // 2), torch.zeros(BATCH // 2)])
     for _ in range(steps):
-        drawn = [s.images[torch.randint(len(s.images), (BATCH // 2,), generator=chance)] for s in (one, other)]
-        loss = cross_entropy(net(_turned(torch.cat(drawn), chance)), labels)
+        loss = cross_entropy(net(_turned(torch.cat(draw(BATCH // 2, chance)), chance)), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -152,6 +157,28 @@ def told_apart(one: Squares, other: Squares, judged: tuple[Squares, Squares], *,
     units = np.concatenate([each.units for each in judged])
     rng = np.random.default_rng(seed)
     return auroc_interval(truth, np.concatenate(scores).astype(np.float64), units, count=RESAMPLES, rng=rng)
+
+
+def between(one: Squares, other: Squares) -> Draw:
+    """Draws of two sets."""
+
+    def draw(count: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        return _some(one, count, chance), _some(other, count, chance)
+
+    return draw
+
+
+def planting(squares: Squares, rng: np.random.Generator) -> Draw:
+    """Draws of one set, the artefact planted anew into the first of the two."""
+
+    def draw(count: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        return with_artefact(_some(squares, count, chance), rng), _some(squares, count, chance)
+
+    return draw
+
+
+def _some(squares: Squares, count: int, chance: torch.Generator) -> torch.Tensor:
+    return squares.images[torch.randint(len(squares.images), (count,), generator=chance)]
 
 
 def _turned(images: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
@@ -175,7 +202,7 @@ def half_with_artefact(squares: Squares, rng: np.random.Generator) -> tuple[Squa
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train both nets and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.discriminator", description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--no-write", action="store_true", help="print only")
     options = parser.parse_args(arguments)
@@ -186,11 +213,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         split: simulated_squares(folder, config, rng, split=split, most=len(each.images))
         for split, each in real.items()
     }
+    steps, seed = options.steps, options.seed
     lesions = told_apart(
-        real["train"], made_up["train"], (real["val"], made_up["val"]), steps=options.steps, seed=options.seed
+        between(real["train"], made_up["train"]), (real["val"], made_up["val"]), steps=steps, seed=seed
     )
-    marked, plain = half_with_artefact(real["train"], rng)
-    artefact = told_apart(marked, plain, half_with_artefact(real["val"], rng), steps=options.steps, seed=options.seed)
+    halves = half_with_artefact(real["val"], rng)
+    artefact = told_apart(planting(real["train"], rng), halves, steps=steps, seed=seed)
     rows = [
         ("simulated lesions against real ones", f"{lesions:.3f}", f"<= {GOAL:g}", _met(lesions.value <= GOAL)),
         ("a planted artefact, the same net", f"{artefact:.3f}", f">= {SURELY:g}", _met(artefact.value >= SURELY)),
