@@ -1,6 +1,6 @@
 """What each kind of supervision gives: the shipped weights, and those trained on with labels, own evidence, outlines.
 
-    python -m benchmarks.arms FOLDER... [--split val|test] [--no-write]
+    python -m benchmarks.arms FOLDER... [--split val|test] [--no-crops] [--no-write]
 
 Each FOLDER is one that `benchmarks.upper_bound` wrote. Its figures are those of `benchmarks.windows` and
 `benchmarks.crops`, by the same code; the shipped weights' are read from the tables that those two wrote.
@@ -44,17 +44,19 @@ def shipped_row(results: str, split: str) -> tuple[str, ...]:
 
 
 def measured_row(
-    scorer: ModelScorer, windows: windows_benchmark.WindowSet, crops: crops_benchmark.CropSet
+    scorer: ModelScorer, windows: windows_benchmark.WindowSet, crops: crops_benchmark.CropSet | None
 ) -> tuple[str, ...]:
-    """Both benchmarks of one net that was trained on."""
+    """Both benchmarks of one net that was trained on; without crops, that of windows alone."""
     seen = windows_benchmark.measure(scorer, windows)
     pointing, small, error = seen.points["refined"]
     token = seen.points["token centre"][0]
-    at = crops_benchmark.measure(scorer, crops).at_rates
-    one, four = (at[crops_benchmark.RATES.index(rate)] for rate in (1.0, 4.0))
     card = scorer.model.card
     shares = (str(each) for each in (pointing, small, token))
-    return card["arm"], str(card["recipe"]["steps"]), f"{seen.auroc:.4f}", *shares, f"{error:.2f}", str(one), str(four)
+    row = (card["arm"], str(card["recipe"]["steps"]), f"{seen.auroc:.4f}", *shares, f"{error:.2f}")
+    if crops is None:
+        return *row, "not measured", "not measured"
+    at = crops_benchmark.measure(scorer, crops).at_rates
+    return *row, *(str(at[crops_benchmark.RATES.index(rate)]) for rate in (1.0, 4.0))
 
 
 def body(rows: Sequence[tuple[str, ...]], *, seed: int) -> str:
@@ -74,17 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arms", description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+")
     parser.add_argument("--split", choices=("val", "test"), default="val")
+    parser.add_argument("--no-crops", action="store_true", help="measure windows alone")
     parser.add_argument("--no-write", action="store_true", help="print only")
     options = parser.parse_args(arguments)
     windows = windows_benchmark.WindowSet.read(options.split)
-    crops = crops_benchmark.CropSet.read(options.split)
+    crops = None if options.no_crops else crops_benchmark.CropSet.read(options.split)
     scorers = [ModelScorer.load(folder) for folder in options.folders]
     rows = [shipped_row(RESULTS.read_text(encoding="utf-8"), options.split)]
     for scorer in scorers:
         rows.append(measured_row(scorer, windows, crops))
         print(*rows[-1], sep=" | ", flush=True)
     name, folders = f"windows_{options.split}.csv", " ".join(Path(each).name for each in options.folders)
-    command = f"python -m benchmarks.arms {folders} --split {options.split}"
+    command = f"python -m benchmarks.arms {folders} --split {options.split}" + " --no-crops" * options.no_crops
     made = Made(command, SEED, scorers[0].weights_name, scorers[0].weights_sha256, name, FROZEN[name])
     publish(
         "arms",
