@@ -103,7 +103,7 @@ def _row(finding: Finding, picture: str | None) -> Row:
     likely.sort(key=lambda pair: -pair[1])
     return Row(
         number=finding.number,
-        score=f"{finding.score:.3f}",
+        score=words.score(finding.score),
         diameter=words.number(finding.diameter_mm),
         axes=axes,
         volume=words.number(finding.volume_mm3, digits=0),

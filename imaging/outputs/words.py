@@ -68,11 +68,20 @@ def image_and_slice(finding: Finding) -> str:
     return ", ".join(part for part in (image(finding), position and f"{position} from the feet") if part)
 
 
+def score(value: float) -> str:
+    """A score with three digits; one that is not 1 never reads as 1.
+
+    >>> score(0.9132), score(0.9996), score(1.0)
+    ('0.913', '>0.999', '1.000')
+    """
+    return ">0.999" if 0.9995 <= value < 1.0 else f"{value:.3f}"
+
+
 def finding_line(finding: Finding) -> str:
     """Score, size, site, image, slice and place of a finding in a line."""
     size = "size not measured" if finding.diameter_mm is None else f"diameter {number(finding.diameter_mm)} mm"
     x, y, z = (number(v) for v in finding.centre_mm)
-    parts = (f"score {finding.score:.3f}", size, site(finding), image_and_slice(finding), f"LPS ({x}, {y}, {z}) mm")
+    parts = (f"score {score(finding.score)}", size, site(finding), image_and_slice(finding), f"LPS ({x}, {y}, {z}) mm")
     return "   ·   ".join(part for part in parts if part)
 
 

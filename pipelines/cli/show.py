@@ -8,6 +8,7 @@ from typing import Any
 
 from imaging.errors import Notice
 from imaging.findings import Finding, Report
+from imaging.outputs import words
 
 #: Said under every result.
 NOT_FOR_DIAGNOSIS = "For research, not for diagnosis."
@@ -68,7 +69,7 @@ def _finding_row(finding: Finding) -> tuple[Any, ...]:
     looks = f"{best[0]} {best[1]:.2f}" if best else None
     x, y, z = (f"{value:.1f}" for value in finding.centre_mm)
     size = None if finding.diameter_mm is None else f"{finding.diameter_mm:.1f}"
-    return finding.number, f"{finding.score:.3f}", x, y, z, *_slice_cells(finding), size, where, looks
+    return finding.number, words.score(finding.score), x, y, z, *_slice_cells(finding), size, where, looks
 
 
 def _slice_cells(finding: Finding) -> tuple[str | None, str | None]:

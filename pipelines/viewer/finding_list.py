@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from imaging.outputs import words
 from pipelines.viewer.review import Reviewed
 from pipelines.viewer.rings import STATE_COLOURS, STATE_SIGNS
 from pipelines.viewer.session import Session
@@ -71,7 +72,7 @@ def cells(row: Reviewed) -> tuple[str, ...]:
     where = " ".join(part for part in (finding.side, finding.zone) if part)
     looks = [name for name, value in sorted(finding.attributes.items(), key=lambda pair: -pair[1]) if value >= 0.5]
     number = str(finding.number) + ("*" if row.edited else "")
-    score = "reader" if row.original is None else f"{finding.score:.2f}"
+    score = "reader" if row.original is None else words.score(finding.score)
     return STATE_SIGNS[row.state], number, score, diameter, where, ", ".join(looks)
 
 

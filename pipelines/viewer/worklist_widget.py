@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from imaging.errors import ImagingError
+from imaging.outputs import words
 from pipelines.viewer.docking import dock_panel, docked, may_leave
 from pipelines.viewer.opening import open_session
 from pipelines.viewer.session import Session
@@ -117,7 +118,7 @@ class WorklistPanel(QWidget):
         self.labels.setEnabled(bool(self.studies))
         self.table.setRowCount(len(self.studies))
         for at, study in enumerate(self.studies):
-            texts = (study.name, f"{study.score:.2f}", str(study.findings), str(study.undecided))
+            texts = (study.name, words.score(study.score), str(study.findings), str(study.undecided))
             for column, text in enumerate(texts if not study.refusal else (study.name, study.refusal, "", "")):
                 item = QTableWidgetItem(text)
                 item.setToolTip(study.refusal or str(study.source or study.folder))

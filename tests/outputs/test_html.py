@@ -205,3 +205,10 @@ def test_a_similarity_map_is_named_by_its_text(case):
     bare = replace(case, grad_cam=None, similarity=np.ones(case.volume.grid.shape, np.float32))
     assert "similarity to the text “lung nodule”" in Page(html.page(bare)).text
     assert "the model’s own texts" in Page(html.page(replace(bare, similarity_prompt=""))).text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.000"), (0.9994, "0.999"), (0.9995, ">0.999"), (0.99999, ">0.999"), (1.0, "1.000")]
+)
+def test_a_score_below_one_never_reads_as_one(value, text):
+    assert words.score(value) == text

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from imaging.outputs import words
 from pipelines.cli.options import Analysis, Voice
 from pipelines.cli.speak import progress, tell
 
@@ -78,7 +79,7 @@ def _row(nodule: Any, finding: Finding | None) -> tuple[Any, ...]:
 
 
 def _mark(finding: Finding) -> tuple[str, str]:
-    return f"finding {finding.number}", f"{finding.score:.3f}"
+    return f"finding {finding.number}", words.score(finding.score)
 
 
 def _size(finding: Finding) -> str | None:
