@@ -42,8 +42,8 @@ JITTER: Final = 2
 A_NODULE, FREE_TRIES, DRAWS = 12, 12, 6
 #: A voxel that a drawn lesion changes by more belongs to it, HU.
 CHANGED_HU: Final = 60.0
-#: The artefact: a small square made so much denser, HU.
-ARTEFACT_HU, ARTEFACT_PIXELS = 120.0, 3
+#: The artefact, a speck of 2 mm like a clip: so much denser, HU, and so wide, pixels.
+ARTEFACT_HU, ARTEFACT_PIXELS = 400.0, 3
 BATCH: Final = 64
 GOAL, SURELY = 0.7, 0.95
 
