@@ -55,25 +55,28 @@ PAIRS: Final = (
         "ground-glass / solid",
         NoduleWish(14.0, "ground-glass"),
         NoduleWish(14.0, "solid"),
-        ("a ground-glass pulmonary nodule is seen", "a solid pulmonary nodule is seen"),
+        ("today's CT demonstrates a ground-glass pulmonary nodule", "today's CT demonstrates a solid pulmonary nodule"),
     ),
     Pair(
         "calcified / solid",
         NoduleWish(10.0, "calcified"),
         NoduleWish(10.0, "solid"),
-        ("a calcified pulmonary nodule is seen", "a noncalcified pulmonary nodule is seen"),
+        (
+            "today's CT demonstrates a calcified pulmonary nodule",
+            "today's CT demonstrates a noncalcified pulmonary nodule",
+        ),
     ),
     Pair(
         "spiculated / smooth",
         NoduleWish(14.0, "solid", "spiculated"),
         NoduleWish(14.0, "solid", "round"),
-        ("a spiculated pulmonary nodule is seen", "a smooth pulmonary nodule is seen"),
+        ("today's CT demonstrates a spiculated pulmonary nodule", "today's CT demonstrates a smooth pulmonary nodule"),
     ),
     Pair(
         "large / small",
         NoduleWish(21.0),
         NoduleWish(7.0),
-        ("a large pulmonary nodule is seen", "a small pulmonary nodule is seen"),
+        ("today's CT demonstrates a large pulmonary nodule", "today's CT demonstrates a small pulmonary nodule"),
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from imaging.models.prompts import NODULE, all_sentences, attribute_names, concepts
 from imaging.models.text import TextConfig, Vocabulary, byte_pair_tokenizer
+from imaging.training import wordings as wordings_module
 from imaging.training.wordings import SIDES, SIZES, Side, draw_sentence, with_articles, wordings
 
 HELD_OUT = Path(__file__).resolve().parents[2] / "benchmarks" / "held_out_prompts.json"
@@ -108,3 +110,24 @@ def test_draws_follow_the_generator_and_mix_in_the_table():
 )
 def test_articles(raw, said):
     assert with_articles(raw) == said
+
+
+#: Words that deny by themselves.
+NEGATORS = {
+    *("not", "no", "non", "without", "lacks", "lacking", "lack", "devoid", "cannot", "isn't", "doesn't", "never"),
+    *("hardly", "far", "fails", "free", "absence", "absent", "neither", "nor", "negative", "inconsistent", "none"),
+    *("missing", "excluded", "ruled", "nothing", "least"),
+}
+
+
+def test_a_word_that_stands_in_denials_stands_in_affirmations_too():
+    """Else the tower takes it for a denial: "is seen", in denials alone, turned a solid nodule into ground glass."""
+    frames = json.loads((Path(wordings_module.__file__).with_name("wordings.json")).read_text(encoding="utf-8"))[
+        "frames"
+    ]
+
+    def words(*sides: str) -> set[str]:
+        texts = (re.sub(r"\{\w+\}", " ", frame.lower()) for side in sides for frame in frames[side])
+        return {word for text in texts for word in re.findall(r"[a-z']+", text)}
+
+    assert words("absent", "denied", "prefixed") - NEGATORS - words("present") == set()
