@@ -466,7 +466,7 @@ def test_the_worklist_pages_through_the_studies(desk, batch, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(batch))
     worklist._choose()
     texts = [[worklist.table.item(row, column).text() for column in range(4)] for row in range(3)]
-    assert texts == [["bert", "0.70", "3", "3"], ["anna", "0.35", "3", "3"], ["carl", "lungs.none", "", ""]]
+    assert texts == [["bert", "0.700", "3", "3"], ["anna", "0.350", "3", "3"], ["carl", "lungs.none", "", ""]]
     desk.press("PageDown")
     assert desk.panel.session.folder == batch / "bert"
     assert desk.panel.session.reviewer == "Ada Reader", "the name goes along"
