@@ -10,9 +10,10 @@ that of the sentence less its negation; the sentence and the negation alone stan
 be one less the pair's. No bar where either side holds fewer than 20 nodules. Intervals are by bootstrap over patients.
 Baselines: mean HU and diameter.
 
-`val` uses the list that choices were made on; `test` and `unseen` (val and test together: no patient of either was
-trained on) the list that nobody looked at before. `all` is cross-validation by patient over all splits: the text tower
-is tuned anew without the patients of a fold, then measured on them (benchmarks/attribute_folds.py).
+`val` uses the list that choices are made on; `test` and `unseen` (val and test together: no patient of either was
+trained on) the list for judging: written blind, and moved to the first list once choices were made after a look at it.
+`all` is cross-validation by patient over all splits: the text tower is tuned anew without the patients of a fold, then
+measured on them (benchmarks/attribute_folds.py).
 """
 
 from __future__ import annotations

@@ -77,13 +77,16 @@ def judge(stack_marks: Sequence[Sequence[StackMark]], crops: CropSet) -> FrocRes
         crops.truth.seriesuids, stack_marks, crops.stacks, crops.truth.points_mm, crops.truth.diameters_mm, strict=True
     ):
         for mark in marks:
-            hits = np.sum((np.asarray(mark.point_mm) - centre) ** 2) < (diameter / 2.0) ** 2
-            if hits or not _on_outline(stack, mark):
+            if _hits(mark, centre, diameter) or not _on_outline(stack, mark):
                 names.append(name)
                 points.append(mark.point_mm)
                 scores.append(mark.logit)
     table = Marks(tuple(names), np.array(points).reshape(-1, 3), np.array(scores))
     return evaluate_marks(table, crops.truth, None, crops.truth.seriesuids)
+
+
+def _hits(mark: StackMark, centre: npt.NDArray[np.float64], diameter: float) -> bool:
+    return bool(np.sum((np.asarray(mark.point_mm) - centre) ** 2) < (diameter / 2.0) ** 2)
 
 
 def _on_outline(stack: Stack, mark: StackMark) -> bool:
@@ -110,11 +113,11 @@ class Placed:
         for number, (marks, stack, centre, diameter) in enumerate(
             zip(stack_marks, crops.stacks, crops.truth.points_mm, crops.truth.diameters_mm, strict=True)
         ):
-            errors = {mark: float(np.linalg.norm(np.subtract(mark.point_mm, centre))) for mark in marks}
-            hits = [mark for mark in marks if errors[mark] < diameter / 2.0]
+            hits = [mark for mark in marks if _hits(mark, centre, diameter)]
             if hits:
                 best = max(hits, key=lambda mark: mark.logit)
-                found.append((number, errors[best], bool(stack.agreed[_voxel(stack, best)])))
+                error = float(np.linalg.norm(np.subtract(best.point_mm, centre)))
+                found.append((number, error, bool(stack.agreed[_voxel(stack, best)])))
         numbers, millimetres, inside = zip(*found, strict=True) if found else ((), (), ())
         return cls(np.array(numbers, np.int64), np.array(millimetres), np.array(inside, bool))
 

@@ -26,11 +26,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from benchmarks.comparison import RESAMPLES, SEED
 from benchmarks.lidc_data import SHARED
 from benchmarks.results_table import Made, markdown_table, publish
+from benchmarks.upper_bound import window_masks
 from imaging.evaluation.bootstrap import Interval, auroc_interval
-from imaging.models.intensity import HU_HIGH, HU_LOW
+from imaging.models.intensity import HU_HIGH, HU_LOW, from_bytes
 from imaging.models.vision import VisionConfig
 from imaging.provenance import file_sha256
-from pipelines.preparation.cutting import cut_masks, sampling_grid
 from pipelines.preparation.lidc_crops import read_crops
 from pipelines.preparation.synthesis import Lattice, draw_lesion
 from pipelines.preparation.windows import cut_holding, free_windows
@@ -63,21 +63,16 @@ def real_squares(folder: Path, config: VisionConfig, rng: np.random.Generator, *
     """Squares around nodules of two readers."""
     crops = read_crops(folder, split=split)
     images, poses = cut_holding(crops, config, rng, a_nodule=A_NODULE)
-    inside = []
-    for start in range(0, len(poses), 1024):
-        part = poses.part(slice(start, start + 1024))
-        side_mm = config.window_pixels * config.pixel_mm
-        grid = sampling_grid(part, crops.stacks, window_pixels=config.window_pixels, window_mm=side_mm)
-        inside.append(cut_masks(crops.agreed, part, grid) >= 0.5)
+    inside = window_masks(crops, crops.agreed, poses, config) >= 0.5
     patients = crops.index.patient.to_numpy(dtype=object)[poses.row]
-    squares, kept = _around(*_hu(images), torch.cat(inside), rng)
+    squares, kept = _around(*_hu(images), inside, rng)
     return Squares(squares, patients[kept])
 
 
 def simulated_squares(
     folder: Path, config: VisionConfig, rng: np.random.Generator, *, split: str, most: int
 ) -> Squares:
-    """Squares around lesions drawn into windows without a nodule; each a unit of its own."""
+    """Squares around lesions drawn into windows without a nodule; those of one window are one unit."""
     crops = read_crops(folder, split=split)
     free = free_windows(crops, config, rng, number=FREE_TRIES * most)
     hu, present = _hu(free.images)
@@ -95,7 +90,7 @@ def simulated_squares(
 def _hu(images: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
     """HU of stored windows, and which of their slices exist (n, slices)."""
     stored = torch.from_numpy(images)
-    return (stored.float() - 1) * ((HU_HIGH - HU_LOW) / 254.0) + HU_LOW, stored.flatten(2).amax(dim=2) > 0
+    return from_bytes(stored), stored.flatten(2).amax(dim=2) > 0
 
 
 def _around(

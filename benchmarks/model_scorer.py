@@ -147,12 +147,13 @@ class ModelScorer:
         above = LESIONS_A_WINDOW + LESIONS_A_WINDOW // 2
         places = outline_peaks(volume, lungs, evidence, peaks, above=above, most=LESIONS_A_WINDOW)
         inside = np.array([evidence_inside(place, evidence) for place in places])
-        said: dict[float, Place] = {}
-        for place, log in zip(places, inside, strict=True):
-            if log >= inside.max() - COMPARABLE:
-                looked = look_again([place], self.model, volume, lungs)[0]
-                said.setdefault(float(log) + LOGIT_SHARE * looked.logit, looked)
-        return said[max(said)] if said else None
+        looked = [
+            (float(log), look_again([place], self.model, volume, lungs)[0])
+            for place, log in zip(places, inside, strict=True)
+            if log >= inside.max() - COMPARABLE
+        ]
+        _, lesion = max(looked, key=lambda pair: pair[0] + LOGIT_SHARE * pair[1].logit, default=(0.0, None))
+        return lesion
 
     @property
     def token_mm(self) -> float:

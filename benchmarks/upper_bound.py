@@ -42,8 +42,8 @@ from imaging.training.engine import TOLD_EVERY, parameter_groups
 from imaging.training.losses import Opinions, Sentences, opinions, weak_loss
 from imaging.training.pace import StepPace
 from imaging.training.recipe import Recipe
-from pipelines.preparation.cutting import cut_masks, sampling_grid
-from pipelines.preparation.lidc_crops import read_crops
+from pipelines.preparation.cutting import Poses, cut_masks, sampling_grid
+from pipelines.preparation.lidc_crops import Crops, read_crops
 from pipelines.preparation.windows import cut_holding, free_windows
 from pipelines.training_record import write_net
 
@@ -84,17 +84,21 @@ def cut(folder: Path, config: VisionConfig, *, seed: int) -> tuple[Windows, Wind
     crops = read_crops(folder, split="train")
     rng = np.random.default_rng(seed)
     images, poses = cut_holding(crops, config, rng, a_nodule=A_NODULE)
-    window_mm = config.window_pixels * config.pixel_mm
-    where = []
-    for start in range(0, len(poses), 1024):
-        part = poses.part(slice(start, start + 1024))
-        grid = sampling_grid(part, crops.stacks, window_pixels=config.window_pixels, window_mm=window_mm)
-        near, inside = (cut_masks(masks, part, grid) for masks in (crops.taken, crops.agreed))
-        where.append(_regions(inside >= 0.5, near > 0))
-    holding = Windows(images, crops.labels[poses.row], np.concatenate(where))
+    inside, near = (window_masks(crops, masks, poses, config) for masks in (crops.agreed, crops.taken))
+    holding = Windows(images, crops.labels[poses.row], _regions(inside >= 0.5, near > 0))
     free = free_windows(crops, config, rng, number=FREE_TRIES * len(images))
     nothing = np.zeros((len(free), *holding.where.shape[1:]), np.uint8)
     return holding, Windows(free.images, free.labels, nothing)
+
+
+def window_masks(crops: Crops, masks: torch.Tensor, poses: Poses, config: VisionConfig) -> torch.Tensor:
+    """Masks of crops as windows see them: float32 (n, h, w) between 0 and 1."""
+    window_mm, cut_out = config.window_pixels * config.pixel_mm, []
+    for start in range(0, len(poses), 1024):
+        part = poses.part(slice(start, start + 1024))
+        grid = sampling_grid(part, crops.stacks, window_pixels=config.window_pixels, window_mm=window_mm)
+        cut_out.append(cut_masks(masks, part, grid))
+    return torch.cat(cut_out)
 
 
 def _regions(inside: torch.Tensor, near: torch.Tensor) -> npt.NDArray[np.uint8]:

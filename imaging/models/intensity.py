@@ -19,6 +19,11 @@ def to_bytes(hu: torch.Tensor) -> torch.Tensor:
     return scaled.round().nan_to_num(nan=0.0).to(torch.uint8)
 
 
+def from_bytes(stored: torch.Tensor) -> torch.Tensor:
+    """uint8 pixels to HU, float32; a missing slice has no HU, what comes of its zeros means nothing."""
+    return (stored.float() - 1) * ((HU_HIGH - HU_LOW) / 254.0) + HU_LOW
+
+
 def normalize_bytes(stored: torch.Tensor) -> torch.Tensor:
     """uint8 pixels to the tower's input values, float32 in [-1, 1]; 0 becomes `MISSING`."""
     values = stored.float()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imaging.models.intensity import HU_HIGH, HU_LOW
+from imaging.models.intensity import from_bytes
 from pipelines.preparation.cutting import Stacks
 
 
@@ -21,12 +21,12 @@ def read_packed_scans(folder: Path, *, device: str = "cpu") -> list[tuple[str, S
         stored = np.fromfile(folder / f"{number}.jls", np.uint8)
         ends = np.cumsum(entry["lengths"])
         slices = [jpeg_ls.decode(stored[e - n : e]) for e, n in zip(ends, entry["lengths"], strict=True)]
-        hu = (np.stack(slices).astype(np.float32) - 1) * ((HU_HIGH - HU_LOW) / 254.0) + HU_LOW
+        hu = from_bytes(torch.from_numpy(np.stack(slices)))
         packed = np.load(folder / f"{number}_allowed.npz")["allowed"]
         allowed = np.unpackbits(packed, axis=-1, count=entry["shape"][2]).astype(bool)
         n = len(slices)
         stacks = Stacks(
-            torch.from_numpy(hu.astype(np.float16)).to(device),
+            hu.half().to(device),
             np.zeros(n, np.int64),
             np.asarray(entry["z"], np.float64),
             np.full(n, entry["pixel_mm"]),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imaging.models.intensity import HU_HIGH, HU_LOW, to_bytes
+from imaging.models.intensity import from_bytes, to_bytes
 from imaging.models.prompts import attribute_names
 from imaging.models.vision import VisionConfig
 from imaging.training.cases import CaseSet
@@ -48,7 +48,7 @@ def synthesize(cases: CaseSet, config: VisionConfig, rng: np.random.Generator, *
         present = stored.flatten(2).amax(dim=2) > 0
         enough = present[:, config.slices // 2 - 1 : config.slices // 2 + 2].all(dim=1)
         stored, present = stored[enough], present[enough]
-        hu = (stored.float() - 1) * ((HU_HIGH - HU_LOW) / 254.0) + HU_LOW
+        hu = from_bytes(stored)
         lattice = Lattice.of(config, hu.device)
         vessels = torch.from_numpy(rng.random(len(hu)) < 0.7).to(hu.device)
         hu = torch.where(vessels[:, None, None, None], draw_vessel(hu, lattice, rng), hu)
