@@ -2,10 +2,11 @@
 
 Only findings that the reader decided on are in it. Accepted, corrected and added ones are measurement groups with a
 point, as in `sr`; a rejected one is a group without a type and without a point, so that no viewer draws it, and its
-tracking UID says which of the AI's it was. Each group carries the decision in a code. The report is verified only where
-the reader said so, for an organisation, after every finding was decided.
+tracking UID says which of the AI's it was. Each group carries the decision in a code. The report is verified, and with
+that final, only where the reader said so, for an organisation, after every finding was decided; it is partial before.
+Decided but unverified it is complete and yet preliminary: nobody answers for it, so it is not what is acted upon.
 
-Source: DICOM PS3.3 C.17.2 (predecessor documents, verifying observer), PS3.16 TID 1500, 1501, 1003.
+Source: DICOM PS3.3 C.17.2 (predecessor documents, verifying observer, flags), PS3.16 TID 1500, 1501, 1003.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def reviewed_structured_report(result: CaseResult, review: Review) -> sr.Compreh
         instance_number=1,
         series_description=SERIES_DESCRIPTION,
         is_complete=review.complete,
-        is_final=False,
+        is_final=bool(review.organisation),
         is_verified=bool(review.organisation),
         verifying_observer_name=person_name(review.readers[0]) if review.organisation else None,
         verifying_organization=long_string(review.organisation) or None,

@@ -96,20 +96,21 @@ def test_it_is_a_new_version_that_names_the_ais(reviewed, tmp_path):
     assert new.PatientID == old.PatientID
 
 
-def test_verified_only_by_a_reader_who_says_for_whom(reviewed):
+def flags(document):
+    return document.CompletionFlag, document.VerificationFlag, document.PreliminaryFlag
+
+
+def test_verified_and_final_only_by_a_reader_who_says_for_whom(reviewed):
     case, review, _ = reviewed
     plain = reviewed_sr.reviewed_structured_report(case, review)
-    assert (plain.VerificationFlag, plain.CompletionFlag, plain.PreliminaryFlag) == (
-        "UNVERIFIED",
-        "COMPLETE",
-        "PRELIMINARY",
-    )
+    assert flags(plain) == ("COMPLETE", "UNVERIFIED", "PRELIMINARY")
     verified = reviewed_sr.reviewed_structured_report(case, replace(review, organisation="St. Elsewhere"))
+    assert flags(verified) == ("COMPLETE", "VERIFIED", "FINAL")
     (observer,) = verified.VerifyingObserverSequence
     assert (str(observer.VerifyingObserverName), observer.VerifyingOrganization) == ("Reader^Ada", "St. Elsewhere")
     assert str(observer.VerificationDateTime).startswith("20231114221320")
     partial = reviewed_sr.reviewed_structured_report(case, replace(review, complete=False))
-    assert partial.CompletionFlag == "PARTIAL"
+    assert flags(partial) == ("PARTIAL", "UNVERIFIED", "PRELIMINARY")
 
 
 def test_readers_and_software_are_observers_and_nodulus_claims_no_other_products_findings(reviewed, tmp_path):
