@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from imaging.findings import Finding
+from imaging.findings import Finding, Side, Zone
 from imaging.geometry.grid import Floats
 from imaging.geometry.volume import Volume
+from imaging.io.dicom_site import site_of
 
 #: Code value -> what it means here (scheme DCM): group, tracking UID, certainty.
 GROUP, TRACKING_UID, CERTAINTY = "125007", "112040", "111012"
@@ -36,6 +37,8 @@ class Group:
     score: float
     outlined: bool
     """Whether it refers to a region at all, here or in a segmentation."""
+    side: Side | None = None
+    zone: Zone | None = None
 
 
 def read_groups(dataset: Any, volume: Volume | None) -> list[Group]:
@@ -59,6 +62,8 @@ def to_findings(groups: list[Group], instance_uid: str) -> tuple[Finding, ...]:
             logit=0.0,
             diameter_mm=group.diameter_mm or group.place[1],
             volume_mm3=group.volume_mm3,
+            side=group.side,
+            zone=group.zone,
         )
         for number, group in enumerate(groups, start=1)
         if group.place is not None
@@ -72,6 +77,7 @@ def _groups(items: Any, volume: Volume | None) -> Iterator[Group]:
             yield from _groups(children, volume)
             continue
         inside = list(_all_items(children))
+        side, zone = site_of(inside)
         yield Group(
             place=_place(inside, volume),
             uid=next((str(i.UID) for i in inside if _code(i) == TRACKING_UID), ""),
@@ -81,6 +87,8 @@ def _groups(items: Any, volume: Volume | None) -> Iterator[Group]:
             ),
             score=_score(inside),
             outlined=any(i.ValueType in ("SCOORD", "SCOORD3D") or _is_segment(i) for i in inside),
+            side=side,
+            zone=zone,
         )
 
 

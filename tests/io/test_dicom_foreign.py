@@ -140,6 +140,37 @@ def test_a_circle_without_any_measure_has_its_own_diameter(ct, tmp_path):
     assert finding.diameter_mm == pytest.approx(2 * 4 * 1.5)
 
 
+SCT, SRT = "SCT", "SRT"
+LEFT, RIGHT, BOTH = Code("7771000", SCT, "Left"), Code("G-A100", SRT, "Right"), Code("51440002", SCT, "Right and left")
+
+
+@pytest.mark.parametrize(
+    ("sites", "expected"),
+    [
+        ([(("39607008", SCT, "Lung"), LEFT)], ("left", None)),
+        ([(("T-28000", SRT, "Lunge"), Code("G-A101", SRT, "Links"))], ("left", None)),
+        ([(("39607008", SCT, "Lung"), BOTH)], (None, None)),
+        ([(("281394001", SCT, "Unterfeld"), RIGHT)], ("right", "lower")),
+        ([(("RID9999", "RADLEX", "Middle zone of left lung"), None)], ("left", "middle")),
+        ([(("3341006", SCT, "Right lung"), None)], ("right", None)),
+        ([(("44714003", SCT, "Upper lobe of left lung"), None)], ("left", None)),  # a lobe is no third of the height
+        ([(("45653009", SCT, "Upper lobe of lung"), RIGHT)], ("right", None)),
+        ([(("3341006", SCT, "Right lung"), None), (("44029006", SCT, "Left lung"), None)], (None, None)),
+        ([(("76752008", SCT, "Breast"), LEFT)], (None, None)),
+        ([], (None, None)),
+    ],
+)
+def test_the_site_of_a_finding_is_read_as_products_write_it(ct, tmp_path, sites, expected):
+    volume, images = ct
+    group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=identifier("D"),
+        referenced_region=region(images, CIRCLE, "CIRCLE"),
+        finding_sites=[sr.FindingSite(Code(*site), laterality=side) for site, side in sites] or None,
+    )
+    (finding,) = read_outside_result(report_of(images, [group], tmp_path / "sr.dcm"), volume).findings
+    assert (finding.side, finding.zone) == expected
+
+
 def a_segmentation(images, mask, path, kind=hd.seg.SegmentationTypeValues.FRACTIONAL):
     description = hd.seg.SegmentDescription(
         segment_number=1,

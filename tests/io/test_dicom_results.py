@@ -16,6 +16,7 @@ from imaging.provenance import Provenance
 from imaging.simulation.dicom_series import write_series
 
 CENTRES = ((-10.0, 5.0, -70.0), (15.0, -12.0, -40.0))
+SITES = [("right", "middle"), ("left", None)]
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,8 @@ def written(tmp_path_factory):
     for number, centre in enumerate(CENTRES, start=1):
         labels[((points - np.asarray(centre)) ** 2).sum(axis=-1) <= 16] = number
     findings = tuple(
-        Finding(n, f"2.25.{n}", centre, 0.9 - 0.3 * n, 0.0, diameter_mm=8.0, side="right", zone="middle")
-        for n, centre in enumerate(CENTRES, start=1)
+        Finding(n, f"2.25.{n}", centre, 0.9 - 0.3 * n, 0.0, diameter_mm=8.0, side=side, zone=zone)
+        for n, (centre, (side, zone)) in enumerate(zip(CENTRES, SITES, strict=True), start=1)
     )
     report = Report(
         seriesuid=volume.seriesuid,
@@ -55,6 +56,7 @@ def test_a_report_gives_back_points_sizes_and_scores(written):
         np.testing.assert_allclose(finding.centre_mm, centre, atol=0.01)
         assert finding.diameter_mm == pytest.approx(8.0)
     assert [finding.score for finding in result.findings] == pytest.approx([0.6, 0.3])
+    assert [(finding.side, finding.zone) for finding in result.findings] == SITES
     assert result.series == (volume.seriesuid,)
     assert "nodulus" in result.by.lower()
 
