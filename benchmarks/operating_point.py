@@ -1,12 +1,15 @@
-"""The operating point: marks above each threshold on whole scans that may be tuned on.
+"""The operating point: marks above each threshold on whole scans, those that may be tuned on and those that may not.
 
-    python -m benchmarks.operating_point --scan NAME=PATH ... [--boxes NAME=FOLDER ...] [--weights PATH] [--no-write]
+    python -m benchmarks.operating_point --split train|untouched --scan NAME=PATH ... [--boxes NAME=FOLDER ...]
+        [--weights PATH] [--no-write]
 
-The scans are public CTs that the data notes give for tuning (Lung-PET-CT-Dx A0001 in two kernels, ACRIN-FLT-Breast 013,
-Lung-Fused-CT-Pathology 0001), each as a folder of DICOM files. A folder of boxes holds one XML file a slice, named
-after its SOP Instance UID, as Lung-PET-CT-Dx ships them: a mark inside the boxes is no false mark. Without boxes every
-mark counts as false, though nobody has said that these scans hold no nodule, so the figures are upper bounds in that
-respect; lung of these scans served as negatives in training, so they are lower bounds in another.
+The scans of `train` are public CTs that the data notes give for tuning (Lung-PET-CT-Dx A0001 in two kernels,
+ACRIN-FLT-Breast 013, Lung-Fused-CT-Pathology 0001); those of `untouched` are named in `benchmarks.untouched_scans`,
+and each look at them is logged. Each is a folder of DICOM files, or anything else that `imaging.read_volume` reads. A
+folder of boxes holds one XML file a slice, named after its SOP Instance UID, as Lung-PET-CT-Dx ships them: a mark
+inside the boxes is no false mark. Without boxes every mark counts as false, though nobody has said that these scans
+hold no nodule, so the figures are upper bounds in that respect; lung of `train` served as negatives in training, so
+its figures are lower bounds in another. A scan of a part of the lungs is shown, and left out of the mean a scan.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import numpy.typing as npt
 
 from benchmarks.results_table import Made, markdown_table, publish
 from benchmarks.scorers import Point
+from benchmarks.untouched_scans import UNTOUCHED
 from imaging.geometry import Grid
 from imaging.models.weights import LoadedModel
 
@@ -32,6 +36,19 @@ LOGITS: Final = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 3.0, 4.0)
 #: Marks asked for at any score.
 MARKS: Final = 60
 SEED: Final = 0
+#: What the table of each kind of scan is called, and what must be said of those scans.
+SPLITS: Final = {
+    "train": (
+        "Operating point",
+        "Lung of these scans served as negatives in training, and nobody has said that those without boxes hold no "
+        "nodule.",
+    ),
+    "untouched": (
+        "Operating point on scans never trained on",
+        "No weight, threshold or rule was fitted to these scans. Nobody has marked their nodules: each mark counts as "
+        "false, one on a metastasis or a pneumonia too.",
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +92,19 @@ class ScanMarks:
         lung_ml: volume of its lungs.
         logits: of the marks.
         boxed: whether each mark lies in a box; None where the scan has no boxes.
+        doubts: codes of what the checks of the input say, as they stand on every report.
     """
 
     name: str
     lung_ml: float
     logits: tuple[float, ...]
     boxed: tuple[bool, ...] | None
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the lungs were scanned, but for a cut at their end."""
+        return "lungs.partial" not in self.doubts
 
     def false_at(self, logit: float) -> int:
         """Marks at or above a logit that lie in no box."""
@@ -117,7 +141,8 @@ def mark_scan(name: str, path: Path, model: LoadedModel, boxes: Boxes | None) ->
         if not region.any():
             raise ValueError(f"{name}: no box belongs to a slice of this series")
         inside = tuple(_holds(region, volume.grid, finding.centre_mm) for finding in found)
-    return ScanMarks(name, lungs.volume_ml, tuple(finding.logit for finding in found), inside)
+    doubts = dict.fromkeys(each.code for each in (*volume.warnings, *lungs.notices, *tokens.notices))
+    return ScanMarks(name, lungs.volume_ml, tuple(finding.logit for finding in found), inside, tuple(doubts))
 
 
 def _holds(region: npt.NDArray[np.bool_], grid: Grid, point_mm: Point) -> bool:
@@ -125,19 +150,58 @@ def _holds(region: npt.NDArray[np.bool_], grid: Grid, point_mm: Point) -> bool:
     return bool(region[tuple(np.clip(index, 0, np.asarray(grid.shape) - 1))])
 
 
-def body(scans: Sequence[ScanMarks], threshold_logit: float) -> str:
-    """The table as Markdown."""
-    header = ("scan", "lung, litres", "first mark in a box: rank (logit)", *(f">= {logit:g}" for logit in LOGITS))
-    rows = [
-        (s.name, f"{s.lung_ml / 1000:.1f}", s.first_boxed, *(str(s.false_at(logit)) for logit in LOGITS)) for s in scans
-    ]
-    means = [f"{np.mean([s.false_at(logit) for s in scans]):.2f}" for logit in LOGITS]
-    rows.append(("mean", f"{np.mean([s.lung_ml for s in scans]) / 1000:.1f}", "", *means))
-    at = np.mean([s.false_at(threshold_logit) for s in scans])
+def mean_false(scans: Sequence[ScanMarks], logit: float) -> float:
+    """False marks at or above a logit, a scan of whole lungs."""
+    return float(np.mean([s.false_at(logit) for s in scans if s.whole]))
+
+
+def at_threshold(scans: Sequence[ScanMarks], logit: float) -> str:
+    """The false marks at the shipped threshold, a scan and a litre of lung, in words."""
+    whole = [s for s in scans if s.whole]
+    litres = sum(s.lung_ml for s in scans) / 1000
     return (
-        f"Marks outside boxes at or above each logit. At the shipped threshold (logit {threshold_logit:.2f}): "
-        f"{at:.2f} a scan. Lung of these scans served as negatives in training, and nobody has said that those without "
-        "boxes hold no nodule.\n\n" + markdown_table(header, rows)
+        f"{mean_false(scans, logit):.2f} false marks a scan ({min(s.false_at(logit) for s in whole)} to "
+        f"{max(s.false_at(logit) for s in whole)}; {len(whole)} scans of whole lungs), "
+        f"{sum(s.false_at(logit) for s in scans) / litres:.2f} a litre of lung (all {len(scans)})"
+    )
+
+
+def body(scans: Sequence[ScanMarks], threshold_logit: float, split: str) -> str:
+    """The tables as Markdown: the marks, and of `untouched` where the scans come from.
+
+    Raises:
+        ValueError: if no scan holds whole lungs.
+    """
+    if not any(s.whole for s in scans):
+        raise ValueError("no scan of whole lungs: there is no mean a scan")
+    columns = ("scan", "lung, litres", "input checks", "first mark in a box: rank (logit)")
+    header = (*columns, *(f">= {logit:g}" for logit in LOGITS))
+    rows = [
+        (
+            s.name,
+            f"{s.lung_ml / 1000:.1f}",
+            ", ".join(f"`{code}`" for code in s.doubts) or "none",
+            s.first_boxed,
+            *(str(s.false_at(logit)) for logit in LOGITS),
+        )
+        for s in scans
+    ]
+    litres = np.mean([s.lung_ml for s in scans if s.whole]) / 1000
+    means = (f"{mean_false(scans, logit):.2f}" for logit in LOGITS)
+    rows.append(("mean of those with whole lungs", f"{litres:.1f}", "", "", *means))
+    words = (
+        "Marks outside boxes at or above each logit. At the shipped threshold "
+        f"(logit {threshold_logit:.2f}): {at_threshold(scans, threshold_logit)}. {SPLITS[split][1]}"
+    )
+    return "\n\n".join([words, markdown_table(header, rows), *([sources(scans)] if split == "untouched" else [])])
+
+
+def sources(scans: Sequence[ScanMarks]) -> str:
+    """Where scans that were never trained on come from."""
+    known = [(s.name, UNTOUCHED[s.name]) for s in scans]
+    return markdown_table(
+        ("scan", "repository @ commit: path", "licence", "known of it"),
+        [(name, f"`{source.where}`", source.licence, source.holds) for name, source in known],
     )
 
 
@@ -154,44 +218,48 @@ def _named(values: Sequence[str]) -> dict[str, Path]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Mark every scan and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operating_point", description=__doc__.splitlines()[0])
+    parser.add_argument("--split", choices=tuple(SPLITS), default="train", help="what the scans may serve for")
     parser.add_argument("--scan", action="append", required=True, metavar="NAME=PATH")
     parser.add_argument("--boxes", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--weights", help="weights to measure; by default those that ship")
     parser.add_argument("--no-write", action="store_true", help="print only")
     options = parser.parse_args(arguments)
+    paths, boxes = _named(options.scan), _named(options.boxes)
+    if options.split == "untouched" and (strange := sorted(set(paths) - set(UNTOUCHED))):
+        parser.error(f"{', '.join(strange)}: not in benchmarks/untouched_scans.py")
     from imaging.models.weights import load_model
 
     model = load_model(options.weights)
-    paths, boxes = _named(options.scan), _named(options.boxes)
     scans = []
     for name, path in paths.items():
         scans.append(mark_scan(name, path, model, Boxes.read(boxes[name]) if name in boxes else None))
         print(f"{name}: {len(scans[-1].logits)} marks, first in a box: {scans[-1].first_boxed}", flush=True)
     threshold = threshold_logit(model)
     made = Made(
-        command="python -m benchmarks.operating_point " + " ".join(f"--scan {name}=..." for name in paths),
+        command=f"python -m benchmarks.operating_point --split {options.split} "
+        + " ".join(f"--scan {name}=..." for name in paths),
         seed=SEED,
         weights_name=model.name,
         weights_sha256=model.sha256,
         data=", ".join(paths),
-        data_sha256=hashlib.sha256("\n".join(_file_names(path) for path in paths.values()).encode()).hexdigest(),
+        data_sha256=hashlib.sha256("".join(_content(path) for path in paths.values()).encode()).hexdigest(),
     )
-    headline = f"{np.mean([s.false_at(threshold) for s in scans]):.2f} false marks a scan at logit {threshold:.2f}"
-    write = not options.no_write
     publish(
         "operating-point",
-        "Operating point",
-        body(scans, threshold),
+        SPLITS[options.split][0],
+        body(scans, threshold, options.split),
         made,
-        split="train",
-        headline=headline,
-        write=write,
+        split=options.split,
+        headline=f"{at_threshold(scans, threshold)} at logit {threshold:.2f}",
+        write=not options.no_write,
     )
 
 
-def _file_names(folder: Path) -> str:
-    """Names and sizes of a scan's files: which series it was."""
-    return "\n".join(f"{path.name} {path.stat().st_size}" for path in sorted(folder.rglob("*")) if path.is_file())
+def _content(path: Path) -> str:
+    """Hash of a scan's files, whatever their names: which series it was."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    hashes = sorted(hashlib.sha256(each.read_bytes()).hexdigest() for each in files)
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ RESULTS: Final = ROOT / "docs" / "results.md"
 LOOKS: Final = ROOT / "docs" / "test_looks.csv"
 #: Parts of the data that hold patients of `test`: each look at them is logged.
 HOLD_TEST: Final = ("test", "unseen", "all")
+#: What is logged when it is looked at: those parts, and whole scans that nobody may tune on.
+LOGGED: Final = (*HOLD_TEST, "untouched")
 LOOK_COLUMNS: Final = ("when_utc", "benchmark", "split", "command", "weights", "weights_sha256", "commit", "headline")
 PREAMBLE: Final = "# Results\n\nEvery table here is written by the script that its last lines name, and only by it.\n"
 
@@ -103,10 +105,10 @@ def _commit() -> str:
 
 
 def publish(name: str, title: str, body: str, made: Made, *, split: str, headline: str, write: bool = True) -> None:
-    """Print a section, log the look if it was one at `test`, and write it into docs/results.md."""
+    """Print a section, log the look if it was one that must be, and write it into docs/results.md."""
     text = section(title, body, made)
     print(text)
-    if split in HOLD_TEST:
+    if split in LOGGED:
         log_look(name, split, made, headline)
     if write:
         replace_section(f"{name}-{split}", text)
