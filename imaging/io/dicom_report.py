@@ -21,8 +21,9 @@ from imaging.geometry.grid import Floats
 from imaging.geometry.volume import Volume
 from imaging.io.dicom_site import site_of
 
-#: Code value -> what it means here (scheme DCM): group, tracking UID, certainty.
+#: Code value -> what it means here (scheme DCM): group, tracking UID, certainty; names of a device and of a person.
 GROUP, TRACKING_UID, CERTAINTY = "125007", "112040", "111012"
+DEVICE_NAME, PERSON_NAME = "121013", "121008"
 SEGMENTATIONS: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
@@ -68,6 +69,14 @@ def to_findings(groups: list[Group], instance_uid: str) -> tuple[Finding, ...]:
         for number, group in enumerate(groups, start=1)
         if group.place is not None
     )
+
+
+def observer_of(dataset: Any) -> str:
+    """The name of the first observer that a report names, a device before a person; empty without one."""
+    items = dataset.get("ContentSequence", [])
+    devices = [str(item.get("TextValue", "")) for item in items if _code(item) == DEVICE_NAME]
+    people = [str(item.get("PersonName", "")) for item in items if _code(item) == PERSON_NAME]
+    return next((" ".join(name.replace("^", " ").split()) for name in devices + people if name.strip("^ ")), "")
 
 
 def _groups(items: Any, volume: Volume | None) -> Iterator[Group]:

@@ -18,7 +18,8 @@ from imaging.errors import InputError, Notice
 from imaging.findings import Finding
 from imaging.geometry.grid import Grid
 from imaging.geometry.volume import Volume
-from imaging.io.dicom_report import SEGMENTATIONS, read_groups, to_findings
+from imaging.io.dicom_report import SEGMENTATIONS, observer_of, read_groups, to_findings
+from imaging.io.identifiers import LEFT_OUT, identifying_words, without
 
 REPORTS: Final = (
     "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced
@@ -108,8 +109,10 @@ def _report(dataset: Any, volume: Volume | None) -> OutsideResult:
 
 
 def _maker(dataset: Any) -> str:
-    parts = (dataset.get("Manufacturer", ""), dataset.get("ManufacturerModelName", ""))
-    return " ".join(dict.fromkeys(str(part) for part in parts if part)) or "an unnamed product"
+    """The product, else the first observer that has a name; a patient's name never."""
+    product = (dataset.get("Manufacturer", ""), dataset.get("ManufacturerModelName", ""))
+    name = " ".join(dict.fromkeys(str(part) for part in product if part)) or observer_of(dataset)
+    return without(name, identifying_words(dataset)).strip(f"{LEFT_OUT} ") or "an unnamed product"
 
 
 def _series(dataset: Any) -> tuple[str, ...]:

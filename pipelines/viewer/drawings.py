@@ -40,8 +40,8 @@ HEAT_ROLES: Final = ("similarity", "grad_cam")
 #: Of these, masks, in drawing order, and the colours of their outlines.
 LABEL_COLOURS: Final = {"lungs": "#26a69a", "nodules": "#40c4ff", "segmentation": "#ff80ab"}
 
-#: A longer prompt is cut where it is part of a name.
-LONGEST_PROMPT: Final = 40
+#: A longer prompt or maker is cut where it is part of a name.
+LONGEST_WORDS: Final = 40
 
 
 class Drawings:
@@ -50,6 +50,7 @@ class Drawings:
     grid: Grid
     report: Report | None
     maps: dict[str, npt.NDArray[Any]]
+    segmented_by: str
     ai_shown: bool
     eyes: dict[str, bool]
     _highest: dict[str, float]
@@ -77,10 +78,12 @@ class Drawings:
         self._tell("eyes")
 
     def drawing_name(self, role: str) -> str:
-        """What the layer of a role is called; the map of a prompt names it."""
+        """What the layer of a role is called; the map of a prompt names it, a segmentation its maker."""
+        if role == "segmentation" and self.segmented_by:
+            return f"segmentation by {shortened(self.segmented_by, most=LONGEST_WORDS)}"
         if role != "similarity" or not self.asked_for:
             return NAMES[role]
-        return f"similarity: {shortened(self.prompt, most=LONGEST_PROMPT)}"
+        return f"similarity: {shortened(self.prompt, most=LONGEST_WORDS)}"
 
     def highest(self, role: str) -> float:
         """The largest value of a map, never 0; looked up once."""

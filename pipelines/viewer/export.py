@@ -129,9 +129,8 @@ def _write_sr(session: Session, folder: Path, organisation: str) -> tuple[dict[s
     from imaging.outputs.reviewed_sr import Review
 
     report, decided = ai_report(session), decisions(session)
-    by_nodulus = session.report is not None and report.provenance.software.startswith("nodulus")
     files: dict[str, Path] = {}
-    if session.original is None and by_nodulus:
+    if session.original is None and session.by_nodulus:
         files = sr.write(_case(session, report), folder)
     original = session.original or files.get(sr.FILE_NAME)
     earlier = [_reference(original)] if original is not None else []
@@ -142,7 +141,7 @@ def _write_sr(session: Session, folder: Path, organisation: str) -> tuple[dict[s
         readers=session.readers,
         complete=session.undecided == 0,
         predecessors=tuple(earlier),
-        by_nodulus=by_nodulus,
+        by_nodulus=session.by_nodulus,
         organisation=organisation,
     )
     kept = tuple(decision.finding for decision in decided if decision.verdict != "rejected")

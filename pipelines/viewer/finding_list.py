@@ -44,8 +44,9 @@ class FindingList(QTableWidget):
         self.blockSignals(True)
         self.setRowCount(len(rows))
         for at, row in enumerate(rows):
+            hint = tooltip(row, maker=session.maker) if session else ""
             for column, text in enumerate(cells(row)):
-                self.setItem(at, column, _item(text, row, column))
+                self.setItem(at, column, _item(text, row, column, hint))
         self._uids = [row.finding.tracking_uid for row in rows]
         self.blockSignals(False)
         self.mark(session)
@@ -76,8 +77,13 @@ def cells(row: Reviewed) -> tuple[str, ...]:
     return STATE_SIGNS[row.state], number, score, diameter, where, ", ".join(looks)
 
 
-def tooltip(row: Reviewed, *, least: float = 0.0) -> str:
-    """Everything about one finding, for the pointer that rests on it; attributes from a score of `least`."""
+def tooltip(row: Reviewed, *, maker: str, least: float = 0.0) -> str:
+    """Everything about one finding, for the pointer that rests on it.
+
+    Args:
+        maker: who says so where the reader has not decided, see `Session.maker`.
+        least: attributes are told from this score.
+    """
     finding = row.finding
     lines = ["LPS ({:.1f}, {:.1f}, {:.1f}) mm".format(*finding.centre_mm)]
     lines[0] += f" · mean {finding.mean_hu:.0f} HU" if finding.mean_hu is not None else ""
@@ -85,15 +91,19 @@ def tooltip(row: Reviewed, *, least: float = 0.0) -> str:
     words = [f"{name} {value:.2f}" for name, value in looks if value >= least]
     lines += [", ".join(words)] if words else []
     lines += [f"doubt: {note}" for note in finding.notes]
-    when = row.time[:16].replace("T", " ")
-    lines += [f"{row.state} by {row.reviewer}, {when} UTC"] if row.reviewer else ["AI, not reviewed"]
+    lines += [_said(row) if row.state != "undecided" else f"{maker}, not reviewed"]
     lines += [f"comment: {row.comment}"] if row.comment else []
     return "\n".join(lines).replace(" -", " −").replace("(-", "(−")
 
 
-def _item(text: str, row: Reviewed, column: int) -> QTableWidgetItem:
+def _said(row: Reviewed) -> str:
+    when = row.time[:16].replace("T", " ")
+    return f"{row.state} by {row.reviewer or 'an unnamed reader'}, {when} UTC"
+
+
+def _item(text: str, row: Reviewed, column: int, hint: str) -> QTableWidgetItem:
     item = QTableWidgetItem(text)
-    item.setToolTip(tooltip(row))
+    item.setToolTip(hint)
     if column == 0:
         item.setForeground(QColor(STATE_COLOURS[row.state]))
         font = item.font()

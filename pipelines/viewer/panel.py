@@ -61,7 +61,7 @@ class ReadingPanel(PanelSaving):
             self.most_similar.setText(f"Go to the most similar place ({session.highest('similarity'):.2f})")
             self.most_similar.setToolTip(session.drawing_name("similarity"))
         row = session.current if session else None
-        self.details.setText("" if row is None else details(row))
+        self.details.setText("" if row is None or session is None else details(row, session.maker))
         self._keep_draft()
         self.comment.setText("" if row is None else row.comment)
         self.comment.setCursorPosition(0)
@@ -235,8 +235,8 @@ class ReadingPanel(PanelSaving):
             self._try(lambda: export(self, self.session))
 
 
-def details(row: Any) -> str:
+def details(row: Any, maker: str) -> str:
     """The selected finding in words."""
     from pipelines.viewer.finding_list import tooltip
 
-    return tooltip(row, least=0.5)
+    return tooltip(row, maker=maker, least=0.5)

@@ -74,8 +74,7 @@ class PanelLook(QWidget):
         raise AttributeError("_on_result")
 
     def _build(self) -> None:
-        self.banner = QLabel()
-        self.banner.setWordWrap(True)
+        self.banner = WrappedLabel()
         self.banner.setStyleSheet("font-weight: bold; padding: 4px;")
         self.findings = FindingList()
         self.findings.chosen.connect(self._choose)

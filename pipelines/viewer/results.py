@@ -105,7 +105,7 @@ def show_outside(session: Session, path: Path, *, folder: Path) -> None:
         message = f"it is of another CT: of series {', '.join(outside.series)}, open is {session.volume.seriesuid}"
         raise InputError("result.other_series", message, where=path)
     if outside.labels is not None and outside.grid is not None:
-        session.add_map("segmentation", outside.labels, outside.grid)
+        session.lay_over(outside.labels, outside.grid, by=outside.by)
         return
     report = Report(
         seriesuid=session.volume.seriesuid,

@@ -17,8 +17,8 @@ from imaging.errors import Notice
 from imaging.findings import Point, Report
 from imaging.geometry import Grid, Volume
 from imaging.geometry.upright import upright_array, upright_volume
-from pipelines.viewer.drawings import Drawings
-from pipelines.viewer.identifiers import identifiers_of
+from pipelines.viewer.drawings import LONGEST_WORDS, Drawings
+from pipelines.viewer.identifiers import identifiers_of, on_one_line, shortened
 from pipelines.viewer.planes import Plane
 from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, orphans, readers_of, replay
 from pipelines.viewer.rulers import Rulers, rulers_of
@@ -47,6 +47,7 @@ class Session(Rulers, Drawings, Viewing):
         self.folder: Path | None = None
         self.original: Path | None = None
         self.maps: dict[str, npt.NDArray[Any]] = {}
+        self.segmented_by = ""
         self.log = ReviewLog(None, volume.seriesuid)
         self.findings: tuple[Reviewed, ...] = ()
         self.selected: str | None = None
@@ -123,9 +124,10 @@ class Session(Rulers, Drawings, Viewing):
         self._replay()
         self._tell("findings", "rulers")
 
-    def add_map(self, role: str, array: npt.NDArray[Any], grid: Grid) -> None:
-        """Lay one more array over the CT; the result stays."""
-        self.maps[role] = self._on_shown_grid(array, grid)
+    def lay_over(self, labels: npt.NDArray[np.uint8], grid: Grid, *, by: str = "") -> None:
+        """Lay a segmentation over the CT, which some product made; the result stays."""
+        self.maps["segmentation"] = self._on_shown_grid(labels, grid)
+        self.segmented_by = on_one_line(by)
         self._tell("maps")
 
     def _on_shown_grid(self, array: npt.NDArray[Any], grid: Grid) -> npt.NDArray[Any]:
@@ -240,12 +242,28 @@ class Session(Rulers, Drawings, Viewing):
         return sum(row.state == "undecided" for row in self.findings)
 
     @property
+    def by_nodulus(self) -> bool:
+        """Whether nodulus made the list, not another product or a person whose report was opened."""
+        return self.report is not None and self.report.provenance.software.startswith("nodulus")
+
+    @property
+    def maker(self) -> str:
+        """Who says what is in the list: the AI, or who made the report that was opened, as it says."""
+        if self.report is None or self.by_nodulus:
+            return "AI"
+        return f"by {shortened(on_one_line(self.report.provenance.software), most=LONGEST_WORDS)}"
+
+    @property
     def short_banner(self) -> str:
         """`banner` for the corner of the picture."""
         if self.report is None and not self.findings:
             return "no AI result"
         done = len(self.findings) - self.undecided
-        return f"{'AI, not reviewed' if self.undecided or not done else 'reviewed'} ({done} of {len(self.findings)})"
+        if done and not self.undecided:
+            return f"reviewed ({done} of {done})"
+        # In a line of its own, and cut off, a maker does not run into the letter of the upper edge.
+        said = "AI, " if self.maker == "AI" else f"{shortened(self.maker, most=20)},\n"
+        return f"{said}not reviewed ({done} of {len(self.findings)})"
 
     @property
     def banner(self) -> str:
@@ -253,8 +271,11 @@ class Session(Rulers, Drawings, Viewing):
         if self.report is None and not self.findings:
             return "no AI result"
         if not self.findings:
-            return "AI found nothing above its threshold, not reviewed: this does not mean healthy"
+            found = "AI found nothing above its threshold" if self.maker == "AI" else f"no finding {self.maker}"
+            return f"{found}, not reviewed: this does not mean healthy"
         total = len(self.findings)
         if self.undecided:
-            return f"AI, not reviewed: {self.undecided} of {total} finding{'s' if total > 1 else ''} undecided"
+            return (
+                f"{self.maker}, not reviewed: {self.undecided} of {total} finding{'s' if total > 1 else ''} undecided"
+            )
         return f"all {total} findings reviewed" if total > 1 else "the only finding is reviewed"

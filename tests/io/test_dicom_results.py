@@ -114,3 +114,29 @@ def test_a_report_of_another_product_without_a_score_counts_as_sure(written, tmp
     result = read_outside_result(tmp_path / "other.dcm")
     assert result.by == "Another Reader 9"
     assert [(f.score, f.diameter_mm) for f in result.findings] == [(1.0, None), (1.0, None)]
+
+
+@pytest.mark.parametrize(
+    ("header", "by"),
+    [
+        ({"Manufacturer": "Another"}, "Another"),
+        ({"Manufacturer": "Another", "ManufacturerModelName": "Doe's CT"}, "Another …'s CT"),
+        ({}, "nodulus"),  # the device that observed
+        ({"ContentSequence": "Reader^Ada"}, "Reader Ada"),
+        ({"ContentSequence": "Doe^Jane"}, "an unnamed product"),
+    ],
+)
+def test_who_made_a_report_is_told_without_the_patients_name(written, tmp_path, header, by):
+    from pydicom import dcmread
+
+    _, _, folder = written
+    dataset = dcmread(folder / "sr.dcm")
+    dataset.PatientName, dataset.Manufacturer, dataset.ManufacturerModelName = "Doe^Jane", "", ""
+    for keyword, value in header.items():
+        if keyword == "ContentSequence":
+            named = next(i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "121013")
+            named.ConceptNameCodeSequence[0].CodeValue, named.ValueType, named.PersonName = "121008", "PNAME", value
+        else:
+            setattr(dataset, keyword, value)
+    dataset.save_as(tmp_path / "other.dcm")
+    assert read_outside_result(tmp_path / "other.dcm").by == by

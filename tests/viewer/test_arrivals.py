@@ -187,7 +187,7 @@ def test_what_arrives_while_the_ai_is_hidden_stays_hidden_and_the_corner_says_so
 
 def test_a_segmentation_stays_when_a_result_comes(session):
     grid = session.grid
-    session.add_map("segmentation", nodule_labels(grid), grid)
+    session.lay_over(nodule_labels(grid), grid)
     session.set_result(session.report, {"grad_cam": (a_map(grid), grid)}, folder=session.folder)
     assert set(session.maps) == {"segmentation", "grad_cam"}
     np.testing.assert_array_equal(session.maps["segmentation"], nodule_labels(grid))

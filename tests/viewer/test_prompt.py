@@ -142,7 +142,7 @@ def test_an_eye_of_the_layer_list_counts_in_every_plane_and_stays(desk):
     assert not any(eyes(desk).values())
     desk.press("H")
     assert eyes(desk) == as_left
-    session.add_map("segmentation", np.zeros(session.grid.shape, np.uint8), session.grid)
+    session.lay_over(np.zeros(session.grid.shape, np.uint8), session.grid)
     assert eyes(desk) == as_left
     search(session, WORDS)
     assert eyes(desk) == {"similarity": True, "grad_cam": False, "findings": True}, "what is new is seen"
