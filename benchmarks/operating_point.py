@@ -174,26 +174,29 @@ def body(scans: Sequence[ScanMarks], threshold_logit: float, split: str) -> str:
     """
     if not any(s.whole for s in scans):
         raise ValueError("no scan of whole lungs: there is no mean a scan")
-    columns = ("scan", "lung, litres", "input checks", "first mark in a box: rank (logit)")
+    boxed = any(s.boxed is not None for s in scans)
+    columns = ("scan", "lung, litres", "input checks", *(["first mark in a box: rank (logit)"] if boxed else []))
     header = (*columns, *(f">= {logit:g}" for logit in LOGITS))
     rows = [
         (
             s.name,
             f"{s.lung_ml / 1000:.1f}",
             ", ".join(f"`{code}`" for code in s.doubts) or "none",
-            s.first_boxed,
+            *([s.first_boxed] if boxed else []),
             *(str(s.false_at(logit)) for logit in LOGITS),
         )
         for s in scans
     ]
     litres = np.mean([s.lung_ml for s in scans if s.whole]) / 1000
     means = (f"{mean_false(scans, logit):.2f}" for logit in LOGITS)
-    rows.append(("mean of those with whole lungs", f"{litres:.1f}", "", "", *means))
+    blank = [""] * (len(columns) - 2)
+    rows.append(("mean of those with whole lungs", f"{litres:.1f}", *blank, *means))
     words = (
-        "Marks outside boxes at or above each logit. At the shipped threshold "
+        f"Marks{' outside boxes' if boxed else ''} at or above each logit. At the shipped threshold "
         f"(logit {threshold_logit:.2f}): {at_threshold(scans, threshold_logit)}. {SPLITS[split][1]}"
     )
-    return "\n\n".join([words, markdown_table(header, rows), *([sources(scans)] if split == "untouched" else [])])
+    tables = [markdown_table(header, rows), *([sources(scans)] if split == "untouched" else [])]
+    return "\n".join([words + "\n", *tables])
 
 
 def sources(scans: Sequence[ScanMarks]) -> str:

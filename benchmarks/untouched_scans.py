@@ -1,7 +1,7 @@
 """Public whole-chest CTs that this project neither trained on nor tuned on: where they are and what they hold.
 
 They are measured on and never redistributed. The commits are of public GitHub repositories, most of which carry a
-series that TCIA had de-identified; no patient is one of LIDC-IDRI's. A scan named here must not be tuned on later.
+series that TCIA had de-identified; none is of the LIDC-IDRI collection. A scan named here must not be tuned on later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Source:
     Args:
         where: repository @ commit: path.
         licence: of the images, as their collection or repository gives it.
-        holds: what the source says of the patient; nobody has marked the nodules of any of these scans.
+        holds: what the source says of the patient, and how the scan looks; nobody has marked nodules in any of them.
     """
 
     where: str
@@ -47,12 +47,12 @@ UNTOUCHED: Final[Mapping[str, Source]] = MappingProxyType(
         "RIDER-Pilot-0109": Source(
             "stepha-mar/mamograf @ c1c71796: 1-*.dcm",
             "not given with the files (TCIA, RIDER Pilot)",
-            "lung cancer under treatment; right lung mostly without air, 5 mm",
+            "a collection on response to therapy, no diagnosis given; the right lung is mostly without air; 5 mm",
         ),
         "RIDER-Pilot-0117": Source(
             "stepha-mar/10 @ f4607c09: *.dcm",
             "not given with the files (TCIA, RIDER Pilot)",
-            "lung cancer under treatment; the 75 mm above the diaphragm, 1.25 mm",
+            "a collection on response to therapy, no diagnosis given; 75 mm of the lower lungs, 1.25 mm",
         ),
         "ACRIN-FLT-Breast-001": Source(
             "arreazavleo/AITest @ 674a6cd4: series ending in 729346",
