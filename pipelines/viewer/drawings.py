@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAMES: Final[dict[str, str]] = {
     "ct": "CT (HU)",
     "lungs": "lungs",
-    "similarity": "similarity to the prompt",
+    "similarity": "similarity to a nodule",
     "grad_cam": "Grad-CAM: why here",
     "nodules": "nodules (AI outline)",
     "segmentation": "segmentation (DICOM SEG)",

@@ -44,8 +44,8 @@ def search(session, prompt):
         (WORDS, f"similarity: {WORDS}"),
         ("a nodule\nof \x07 two lines ", "similarity: a nodule of two lines"),
         ("w " * 100, "similarity: " + "w " * 19 + "w…"),
-        ("", "similarity to the prompt"),
-        (None, "similarity to the prompt"),
+        ("", "similarity to a nodule"),
+        (None, "similarity to a nodule"),
     ],
 )
 def test_the_map_of_words_names_them_and_is_the_one_that_is_seen(session, prompt, name):
