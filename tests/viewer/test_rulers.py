@@ -109,6 +109,13 @@ def shown(desk):
     return [] if desk.cockpit.layer("rulers") is None else list(desk.cockpit.layer("ruler_lengths").features["label"])
 
 
+def is_yellow_at(desk, column, row):
+    """Whether a ruler is drawn within two pixels of a place of the picture."""
+    patch = desk.viewer.screenshot(canvas_only=True, flash=False)[row - 2 : row + 3, column - 2 : column + 3, :3]
+    red, _, blue = patch.reshape(-1, 3).astype(int).T
+    return (red - blue).max() > 100
+
+
 @window
 def test_the_key_measures_from_crosshair_to_crosshair(desk):
     desk.session.go_to(A)
@@ -159,9 +166,7 @@ def test_a_drag_with_shift_measures_what_lies_under_the_pointer(desk, key, name)
     quarter = tuple(np.asarray(ruler.start_mm) * 0.75 + np.asarray(ruler.end_mm) * 0.25)
     column, row = canvas_position(desk, quarter)
     desk.press("H")
-    patch = desk.viewer.screenshot(canvas_only=True, flash=False)[row - 2 : row + 3, column - 2 : column + 3, :3]
-    red, _, blue = patch.reshape(-1, 3).astype(int).T
-    assert (red - blue).max() > 100
+    assert is_yellow_at(desk, column, row)
 
 
 @window
@@ -173,9 +178,7 @@ def test_a_thin_slab_draws_all_of_a_ruler_that_it_meets(desk):
     desk.press("L")
     quarter = tuple(np.asarray(A) * 0.75 + np.asarray(B) * 0.25)
     column, row = canvas_position(desk, quarter)
-    patch = desk.viewer.screenshot(canvas_only=True, flash=False)[row - 2 : row + 3, column - 2 : column + 3, :3]
-    red, _, blue = patch.reshape(-1, 3).astype(int).T
-    assert (red - blue).max() > 100
+    assert is_yellow_at(desk, column, row)
 
 
 @window
