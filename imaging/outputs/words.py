@@ -95,6 +95,15 @@ def false_marks(rate: float | None) -> str:
     return f"{text} false mark{'' if text == '1' else 's'}"
 
 
+def count(how_many: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one.
+
+    >>> count(1, "finding"), count(2, "finding")
+    ('1 finding', '2 findings')
+    """
+    return f"{how_many} {noun}{'' if how_many == 1 else 's'}"
+
+
 def operating_line(point: OperatingPoint) -> str:
     """Above which score marks are shown, and what that costs."""
     if point.false_marks_per_scan is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from imaging.errors import Notice
 from imaging.findings import Finding, OperatingPoint, Report
+from imaging.outputs import words
 from imaging.provenance import Provenance, software_version
 from pipelines.viewer.review import Event, Reviewed
 from pipelines.viewer.session import Session
@@ -88,7 +89,8 @@ def _notices(session: Session) -> tuple[Notice, ...]:
     last = max((event.time for event in session.log.events), default="")
     notices = [Notice("review.by_reader", f"reviewed by {names} until {last}: {counts}")]
     if session.undecided:
-        notices.append(Notice("review.undecided", f"{session.undecided} findings are the AI's alone, not reviewed"))
+        message = f"{words.count(session.undecided, 'finding')} not reviewed: as reported, nobody has decided"
+        notices.append(Notice("review.undecided", message))
     return tuple(notices)
 
 

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from imaging.errors import ImagingError, UsageError
+from imaging.outputs import words
 from pipelines.viewer.export import can_write_sr, export_review
 from pipelines.viewer.session import Session
 from pipelines.viewer.wrapping import WrappedLabel
@@ -104,9 +105,7 @@ def describe(session: Session) -> str:
     else:
         lines.append("No DICOM report: it needs a DICOM series, a decision and your name.")
     if session.undecided:
-        lines.append(
-            f"{session.undecided} findings are undecided: marked as the AI's alone, and not in the DICOM report."
-        )
+        lines.append(f"{words.count(session.undecided, 'finding')} undecided: marked as such, not in the DICOM report.")
     return "\n".join(f"• {line}" for line in lines)
 
 

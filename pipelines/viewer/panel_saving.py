@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from imaging.errors import ImagingError
+from imaging.outputs import words
 from pipelines.viewer.panel_look import PanelLook
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class PanelSaving(PanelLook):
     # --- unwritten decisions ----------------------------------------------------------------------------------------
     def _show_unsaved(self) -> None:
         count = len(self.session.log.unsaved) if self.session else 0
-        self.save.setText(f"Save {count} decision{'s' if count > 1 else ''} again")
+        self.save.setText(f"Save {words.count(count, 'decision')} again")
         self.save.setVisible(count > 0)
         self.save_elsewhere.setVisible(count > 0)
 
@@ -85,7 +86,7 @@ class PanelSaving(PanelLook):
     def ask_to_lose(self) -> bool:
         """Whether the reader wants to go on although decisions would be lost."""
         count = len(self.session.log.unsaved) if self.session else 0
-        text = f"{count} decision{'s' if count > 1 else ''} could not be written to the disk and would be lost."
+        text = f"{words.count(count, 'decision')} could not be written to the disk and would be lost."
         buttons = QMessageBox.StandardButton.Discard | QMessageBox.StandardButton.Cancel
         answer = QMessageBox.warning(self, "nodulus", text, buttons, QMessageBox.StandardButton.Cancel)
         return answer == QMessageBox.StandardButton.Discard

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from imaging.errors import InputError, Notice, OutputError
 from imaging.findings import Finding
+from imaging.outputs import words
 
 FILE_NAME: Final = "review.jsonl"
 SCHEMA_VERSION: Final = 1
@@ -185,13 +186,14 @@ class ReviewLog:
         if not self.unsaved:
             return
         if self.path is None:
-            raise OutputError("review.unwritten", f"{len(self.unsaved)} decisions have no folder to be written to")
+            message = f"there is no folder for {words.count(len(self.unsaved), 'decision')}"
+            raise OutputError("review.unwritten", message)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _append(self.path, b"".join(event.to_line() for event in self.unsaved))
         except OSError as error:
             reason = error.strerror or str(error)
-            message = f"{len(self.unsaved)} decisions are not on the disk yet: {reason}"
+            message = f"{words.count(len(self.unsaved), 'decision')} not on the disk yet: {reason}"
             raise OutputError("review.unwritten", message, where=self.path) from error
         self.unsaved = ()
 

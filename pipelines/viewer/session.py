@@ -17,6 +17,7 @@ from imaging.errors import Notice
 from imaging.findings import Point, Report
 from imaging.geometry import Grid, Volume
 from imaging.geometry.upright import upright_array, upright_volume
+from imaging.outputs import words
 from pipelines.viewer.drawings import LONGEST_WORDS, Drawings
 from pipelines.viewer.identifiers import identifiers_of, on_one_line, shortened
 from pipelines.viewer.planes import Plane
@@ -65,7 +66,9 @@ class Session(Rulers, Drawings, Viewing):
         said = self.shown.warnings + (self.report.notices if self.report else ()) + self.log.notices
         lost = orphans(self.report.findings if self.report else (), self.log.events)
         if lost:
-            message = f"decisions on {lost} findings that this result does not hold; they stay in {FILE_NAME}"
+            message = (
+                f"decisions on {words.count(lost, 'finding')} that this result does not hold; they stay in {FILE_NAME}"
+            )
             said += (Notice("review.orphaned", message),)
         return tuple(dict.fromkeys(said))
 
@@ -275,7 +278,5 @@ class Session(Rulers, Drawings, Viewing):
             return f"{found}, not reviewed: this does not mean healthy"
         total = len(self.findings)
         if self.undecided:
-            return (
-                f"{self.maker}, not reviewed: {self.undecided} of {total} finding{'s' if total > 1 else ''} undecided"
-            )
+            return f"{self.maker}, not reviewed: {self.undecided} of {words.count(total, 'finding')} undecided"
         return f"all {total} findings reviewed" if total > 1 else "the only finding is reviewed"

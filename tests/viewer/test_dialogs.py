@@ -381,7 +381,7 @@ def test_the_export_dialog_can_be_cancelled_and_knows_what_is_missing(desk, tmp_
     desk.answer(look)
     desk.panel.export.click()
     ((text, enabled),) = told
-    assert "3 findings are undecided" in text
+    assert "3 findings undecided" in text
     assert "No DICOM report" in text
     assert not enabled
     assert not (tmp_path / "result-reviewed").exists()

@@ -310,3 +310,10 @@ def test_decisions_on_another_result_are_kept_and_told(session, volume):
     (notice,) = [notice for notice in other.notices if notice.code == "review.orphaned"]
     assert "2 findings" in notice.message
     assert "review.orphaned" not in [notice.code for notice in session.notices]
+
+
+@pytest.mark.parametrize(("decided", "told"), [(1, "2 findings not reviewed"), (2, "1 finding not reviewed")])
+def test_what_is_undecided_is_counted_in_words_that_fit_one(session, tmp_path, decided, told):
+    decide(session, *["accept"] * decided)
+    (notice,) = [one for one in reviewed_report(session).notices if one.code == "review.undecided"]
+    assert notice.message.startswith(told)

@@ -288,7 +288,7 @@ def test_a_decision_that_cannot_be_written_is_kept_and_written_later(session, mo
     else:
         monkeypatch.setattr("pipelines.viewer.review._append", full_disk)
     session.step(1)
-    with pytest.raises(OutputError, match=r"review\.unwritten"):
+    with pytest.raises(OutputError, match=r"review\.unwritten.* 1 decision\b"):
         session.decide("accept")
     assert session.current.state == "accepted"
     assert len(session.log.unsaved) == 1
