@@ -16,6 +16,12 @@ from pipelines.viewer.weak_labels import label_row
 Order = Literal["score", "undecided", "name"]
 ORDERS: Final[tuple[Order, ...]] = ("score", "undecided", "name")
 
+#: What a state of the batch without a result means for the reader.
+WAITING: Final = {
+    "planned": "not analysed yet: the batch has not reached it. If it was stopped, run the same nodulus batch again",
+    "running": "not analysed yet: the batch is at it. If it was stopped, run the same nodulus batch again",
+}
+
 
 @dataclass(frozen=True)
 class Study:
@@ -38,6 +44,11 @@ class Study:
     undecided: int = 0
     refusal: str = ""
 
+    @property
+    def brief_refusal(self) -> str:
+        """The refusal as it fits into a row: a code, or what comes before the reason."""
+        return self.refusal.partition(":")[0]
+
 
 def read_worklist(out: Path) -> list[Study]:
     """The studies of a batch's output folder, by name; refused and failed ones too, with their reason.
@@ -57,7 +68,8 @@ def read_worklist(out: Path) -> list[Study]:
 
 def _study(folder: Path, row: dict[str, str]) -> Study:
     source = Path(row["input"]) if row.get("input") else None
-    empty = Study(row["case"], source, folder, refusal=row.get("code") or row.get("status") or "no result")
+    status = row.get("status") or "no result"
+    empty = Study(row["case"], source, folder, refusal=row.get("code") or WAITING.get(status, status))
     if not is_result_folder(folder):
         return empty
     try:

@@ -119,7 +119,8 @@ class WorklistPanel(QWidget):
         self.table.setRowCount(len(self.studies))
         for at, study in enumerate(self.studies):
             texts = (study.name, words.score(study.score), str(study.findings), str(study.undecided))
-            for column, text in enumerate(texts if not study.refusal else (study.name, study.refusal, "", "")):
+            without = (study.name, study.brief_refusal, "", "")  # all of it is in the hint
+            for column, text in enumerate(without if study.refusal else texts):
                 item = QTableWidgetItem(text)
                 item.setToolTip(study.refusal or str(study.source or study.folder))
                 if column:

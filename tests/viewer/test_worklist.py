@@ -58,6 +58,17 @@ def test_a_damaged_result_is_a_row_with_its_reason(batch):
     assert refusals["anna"] == ""
 
 
+@pytest.mark.parametrize(("status", "told"), [("planned", "has not reached it"), ("running", "is at it")])
+def test_a_study_that_the_batch_has_not_finished_says_so_and_how_to_go_on(tmp_path, status, told):
+    from pipelines.batch.ledger import Ledger, State
+
+    Ledger(tmp_path).write_tables([State("dora", status=status)], {"dora": "/ct/dora.zip"})
+    (study,) = read_worklist(tmp_path)
+    assert study.brief_refusal == "not analysed yet"
+    assert study.refusal.startswith(f"not analysed yet: the batch {told}.")
+    assert "run the same nodulus batch again" in study.refusal
+
+
 def test_a_folder_that_is_no_batch_is_refused(batch):
     shutil.rmtree(batch / "anna")
     (batch / "cases.csv").unlink()
