@@ -127,21 +127,6 @@ class CamSettings:
 MEASURED: Final = CamSettings(block=0, method="grad-cam-elementwise")
 
 
-def window_cams(net: Any, x: Tensor, *, settings: CamSettings | None = None) -> tuple[Floats32, Floats32]:
-    """Unscaled maps (n, th, tw), >= 0, and logits (n,) of a batch of windows, a value a token.
-
-    Args:
-        net: with ``vision.blocks`` and ``token_logits``, in evaluation mode.
-        x: (n, slices, height, width), normalised.
-        settings: block and method.
-
-    Raises:
-        UsageError: ``usage.option`` if there is no such block.
-    """
-    maps, logits = plain_cams(net, x, (settings or CamSettings(),))
-    return maps[0], logits
-
-
 def mirrored_cams(
     net: Any, x: Tensor, *, settings: CamSettings | None = None, pool: Pool = pool_tokens
 ) -> tuple[Floats32, Floats32]:
@@ -150,7 +135,8 @@ def mirrored_cams(
     A value stands for a `FINE`-th of a token's side and for the place where it lies: there is no shift left.
 
     Args:
-        net, x, settings, Raises: as for `window_cams`, whose maps are laid over one another.
+        net, x, Raises: as for `plain_cams`, whose maps are laid over one another.
+        settings: block and method.
         pool: makes the logit that is explained; the same for a window and its mirror images.
     """
     maps, logits = _mirrored(net, x, (settings or CamSettings(),), pool)
@@ -166,7 +152,19 @@ def all_cams(net: Any, x: Tensor, many: Sequence[CamSettings]) -> tuple[Floats32
 def plain_cams(
     net: Any, x: Tensor, many: Sequence[CamSettings], *, pool: Pool = pool_tokens
 ) -> tuple[Floats32, Floats32]:
-    """`window_cams` for several settings in one forward and one backward pass: (settings, n, th, tw), (n,)."""
+    """Unscaled maps (settings, n, th, tw), >= 0, and logits (n,) of a batch of windows, a value a token.
+
+    One forward and one backward pass for all settings.
+
+    Args:
+        net: with ``vision.blocks`` and ``token_logits``, in evaluation mode.
+        x: (n, slices, height, width), normalised.
+        many: blocks and methods.
+        pool: makes the logit that is explained.
+
+    Raises:
+        UsageError: ``usage.option`` if there is no such block.
+    """
     for settings in many:
         settings.check(net)
     numbers = sorted({settings.block % len(net.vision.blocks) for settings in many})

@@ -16,7 +16,6 @@ from imaging.models.cams import (
     peak_offsets_mm,
     plain_cams,
     token_means,
-    window_cams,
 )
 
 
@@ -72,11 +71,11 @@ def test_maps_equal_the_definition(net, make_windows, method, block):
     x, _ = make_windows(5, np.random.default_rng(1))
     settings = CamSettings(block=block, method=method)
     with torch.inference_mode():
-        maps, logits = window_cams(net, x, settings=settings)
+        (maps,), logits = plain_cams(net, x, [settings])
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps, slow_cam(net, x, settings), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(logits, net.window_logit(x).numpy(), rtol=1e-5)
-    again, _ = window_cams(net, x, settings=settings)
+    (again,), _ = plain_cams(net, x, [settings])
     np.testing.assert_array_equal(maps, again)
 
 
@@ -85,7 +84,7 @@ def test_many_settings_in_one_pass_are_the_same_maps(net, make_windows):
     many = [CamSettings(block, method) for method in METHODS for block in (0, 1, -1)]
     together, logits = plain_cams(net, x, many)
     for settings, maps in zip(many, together, strict=True):
-        alone, logit = window_cams(net, x, settings=settings)
+        (alone,), logit = plain_cams(net, x, [settings])
         np.testing.assert_allclose(maps, alone, rtol=1e-4, atol=1e-7)
         np.testing.assert_array_equal(logits, logit)
 
@@ -105,7 +104,7 @@ def test_mirrored_maps_are_the_mean_of_maps_laid_where_their_tokens_speak_of(
     for rows in (1, -1):
         for columns in (1, -1):
             turned = x[:, :, ::1].numpy()[:, :, ::rows, ::columns].copy()
-            here, logit = window_cams(net, x.new_tensor(turned))
+            (here,), logit = plain_cams(net, x.new_tensor(turned), [CamSettings()])
             scores += logit / 4
             at = np.meshgrid(parts - rows * shift_tokens, parts - columns * shift_tokens, indexing="ij")
             for n, one in enumerate(here):
@@ -121,7 +120,7 @@ def test_mirrors_cancel_the_shift_of_the_stem_whatever_is_known_of_it(net, make_
     x, places = make_windows(96, np.random.default_rng(4))
     truth_mm = (places[:, ::-1] - (x.shape[-1] - 1) / 2) * net.vision.config.pixel_mm
     settings = CamSettings(block=-1, method="hires-cam")
-    plain = peak_offsets_mm(window_cams(net, x, settings=settings)[0], part_mm=2.8) - truth_mm
+    plain = peak_offsets_mm(plain_cams(net, x, [settings])[0][0], part_mm=2.8) - truth_mm
     fine = peak_offsets_mm(all_cams(net, x, [settings])[0][0], part_mm=2.8 / FINE) - truth_mm
     # One window's tokens are pulled to one side by the padding of two strided convolutions.
     assert np.abs(np.median(plain, axis=0)).max() > 0.5
@@ -152,7 +151,7 @@ def test_nothing_is_left_behind(net, make_windows):
     assert [len(block._forward_hooks) for block in net.vision.blocks] == hooks
     assert all(p.grad is None and not p.requires_grad for p in net.parameters())
     with pytest.raises(UsageError) as raised:
-        window_cams(net, x, settings=CamSettings(block=7))
+        plain_cams(net, x, [CamSettings(block=7)])
     assert raised.value.code == "usage.option"
     assert [len(block._forward_hooks) for block in net.vision.blocks] == hooks
     with pytest.raises(UsageError) as refused:

@@ -9,14 +9,14 @@ import pytest
 
 from imaging.explanation.faithfulness import deletion_test, randomization_test, randomized, rank_correlations
 from imaging.explanation.perturbation import delete_tokens, lung_like, occlusion_map, window_logits
-from imaging.models.cams import CamSettings, all_cams, token_means, window_cams
+from imaging.models.cams import CamSettings, all_cams, plain_cams, token_means
 
 BEST = CamSettings(block=-1, method="hires-cam")
 
 
 def test_map_and_occlusion_point_at_the_ball(net, make_windows):
     x, places = make_windows(24, np.random.default_rng(2))
-    maps, _ = window_cams(net, x, settings=BEST)
+    (maps,), _ = plain_cams(net, x, [BEST])
     occluded = occlusion_map(net, x, tokens=(6, 6), rng=np.random.default_rng(0))
     for found in (maps, occluded):
         peaks = np.array([np.unravel_index(int(m.argmax()), m.shape) for m in found]) * 4 + 1.5
@@ -95,7 +95,7 @@ def test_a_random_copy_shares_no_weight_and_no_map(net, make_windows):
     other = randomized(net, np.random.default_rng(1))
     for (name, mine), theirs in zip(net.named_parameters(), other.parameters(), strict=True):
         assert not (mine == theirs).all() or mine.numel() == 1, name
-    ranks = rank_correlations(window_cams(net, x, settings=BEST)[0], window_cams(other, x, settings=BEST)[0])
+    ranks = rank_correlations(plain_cams(net, x, [BEST])[0][0], plain_cams(other, x, [BEST])[0][0])
     assert abs(np.nan_to_num(ranks).mean()) < 0.7
 
 
