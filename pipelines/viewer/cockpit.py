@@ -15,6 +15,7 @@ from pipelines.viewer.layer_stack import LayerStack
 from pipelines.viewer.overlays import Overlays
 from pipelines.viewer.planes import Plane, plane_of
 from pipelines.viewer.session import Session
+from pipelines.viewer.shader_reuse import reuse
 from pipelines.viewer.viewing import name_of
 
 
@@ -36,6 +37,7 @@ class Cockpit(LayerStack, Actions):
         self._moving = False
         self._ndisplay = viewer.dims.ndisplay
         self._readout = ""
+        reuse()
         self._overlays = Overlays(viewer)
         self._thickness_before = viewer.dims.thickness
         self._not_mean = []

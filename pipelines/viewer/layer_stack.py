@@ -43,9 +43,7 @@ class LayerStack:
         return [layer for layer in self.viewer.layers if layer.metadata.get("session") is self.session]
 
     def _add(self, data: layers.LayerData) -> Any:
-        from napari.layers import Layer
-
-        layer = self.viewer.add_layer(Layer.create(*data))
+        layer = self.viewer.add_layer(layers.made(data))
         if layer.metadata["nodulus"] in LABEL_COLOURS:
             layer.contour = 1
         if layer.metadata["nodulus"] in AI_ROLES:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from imaging.geometry import Grid
 from pipelines.viewer.axes import to_world
-from pipelines.viewer.drawings import AI_ROLES, LABEL_COLOURS
+from pipelines.viewer.drawings import AI_ROLES, HEAT_ROLES, LABEL_COLOURS
 from pipelines.viewer.rings import NO_LEAST_SIZE, STATE_COLOURS, rings
 from pipelines.viewer.session import Session
 
@@ -42,6 +42,19 @@ def projection(session: Session) -> str:
 def layer_data(session: Session) -> list[LayerData]:
     """All layers of a session, the CT first."""
     return [ct_layer(session), *result_layers(session)]
+
+
+def made(data: LayerData) -> Any:
+    """The layer of its data: of maps and masks only what is not zero is drawn."""
+    from napari.layers import Layer
+
+    from pipelines.viewer import filled
+
+    array, options, _ = data
+    role = options["metadata"]["nodulus"]
+    if role in HEAT_ROLES:
+        return filled.Image(array, **options)
+    return filled.Labels(array, **options) if role in LABEL_COLOURS else Layer.create(*data)
 
 
 def ct_layer(session: Session) -> LayerData:
