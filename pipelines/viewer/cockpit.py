@@ -16,6 +16,7 @@ from pipelines.viewer.overlays import Overlays
 from pipelines.viewer.planes import Plane, plane_of
 from pipelines.viewer.session import Session
 from pipelines.viewer.shader_reuse import reuse
+from pipelines.viewer.thumbnails import LateThumbnails
 from pipelines.viewer.viewing import name_of
 
 
@@ -39,6 +40,7 @@ class Cockpit(LayerStack, Actions):
         self._readout = ""
         reuse()
         self._overlays = Overlays(viewer)
+        self._thumbnails = LateThumbnails()
         self._thickness_before = viewer.dims.thickness
         self._not_mean = []
         for layer in viewer.layers:
@@ -73,6 +75,7 @@ class Cockpit(LayerStack, Actions):
     def close(self) -> None:
         """Undo the wiring; the layers stay."""
         self._unsubscribe()
+        self._thumbnails.tell()
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.dims.thickness = self._thickness_before
         self._give_back()
@@ -127,6 +130,10 @@ class Cockpit(LayerStack, Actions):
         self._write_overlays()
 
     def _show_point(self) -> None:
+        with self._thumbnails.held(self.own_layers()):
+            self._move_to_point()
+
+    def _move_to_point(self) -> None:
         dims = self.viewer.dims
         layer = self.layer("crosshair")
         if layer is not None:

@@ -11,7 +11,7 @@ names with an underscore are napari's own: tests hold every pixel against a laye
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +19,7 @@ from napari.layers import Image as WholeImage
 from napari.layers import Labels as WholeLabels
 from napari.utils.transforms import Affine
 
-#: Voxels of nothing drawn around what is there: for the outline, and for the interpolation at its edge.
-MARGIN: Final = 2
-
-Box = tuple[slice, ...]
-
-
-def filled_box(array: npt.NDArray[Any]) -> Box:
-    """The smallest box, and a margin, that holds all of a slice that is not zero; a corner where nothing is.
-
-    Args:
-        array: (rows, columns).
-    """
-    filled = array != 0
-    return _around(filled.any(axis=1)), _around(filled.any(axis=0))
-
-
-def _around(filled: npt.NDArray[np.bool_]) -> slice:
-    at = np.flatnonzero(filled)
-    first, last = (int(at[0]), int(at[-1])) if len(at) else (0, 0)
-    return slice(max(0, first - MARGIN), min(len(filled), last + MARGIN + 1))
+from pipelines.viewer.pictures import Box, filled_box
 
 
 class _DrawnWhereFilled:

@@ -12,8 +12,9 @@ from viewer.test_window import canvas_position
 if not os.environ.get("NODULUS_REQUIRE_ALL"):
     pytest.importorskip("napari")
 
-from pipelines.viewer.filled import MARGIN, filled_box
+from pipelines.viewer.pictures import MARGIN, filled_box
 from pipelines.viewer.shader_reuse import reuse
+from pipelines.viewer.thumbnails import REST_MS
 
 #: Places whose slices hold a whole mark, a part of one, one at two borders of the array, and nothing.
 CORNER = (-71.0, -62.0, -190.0)
@@ -194,6 +195,23 @@ def test_a_mesh_that_moves_is_compiled_once(desk, monkeypatch):
     redder = seen(desk) - blue
     assert int(redder[..., 0].max()) > 60
     assert int(redder[..., 2].min()) < -60
+
+
+@pytest.mark.gui
+def test_the_layer_list_follows_when_the_reader_rests(desk):
+    nodules, told = desk.cockpit.layer("nodules"), []
+    desk.session.go_to(MARKS[0][0])
+    desk.qtbot.wait(2 * REST_MS)
+    nodules.events.thumbnail.connect(lambda event: told.append(nodules.thumbnail.copy()))
+    for mark, _ in (*MARKS[1:], (PLACES[-1], 0.0)):
+        desk.session.go_to(mark)
+    assert told == []
+    desk.qtbot.waitUntil(lambda: len(told) > 0, timeout=20 * REST_MS)
+    assert len(told) == 1
+    np.testing.assert_array_equal(told[0], nodules.thumbnail)
+    desk.session.go_to(MARKS[0][0])
+    desk.panel.leave()  # nothing is held back for ever
+    assert len(told) >= 2
 
 
 def seen(desk):
