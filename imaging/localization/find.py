@@ -15,7 +15,7 @@ from imaging.errors import Notice
 from imaging.findings import Finding, Point
 from imaging.geometry import Volume
 from imaging.localization.peaks import find_peaks
-from imaging.localization.places import Place, centred, label_array, outline_peaks
+from imaging.localization.places import Place, centred, folded, label_array, outline_peaks
 from imaging.localization.site import locate
 
 if TYPE_CHECKING:
@@ -102,11 +102,10 @@ def find_findings(
 def look_again(
     places: Sequence[Place], model: LoadedModel, volume: Volume, lungs: Lungs, second_look: SecondLook | None = None
 ) -> list[Place]:
-    """The places with the logits and, for small lesions, the centres of a second look; the most suspicious first."""
+    """The places with the logits and, for small lesions, the centres of a second look; sorted, one a lesion."""
     diameters = [None if place.measured is None else place.measured.diameter_mm for place in places]
     looks = (second_look or _window_looks)(model, volume, [place.looked_at_mm for place in places], diameters)
-    looked = [centred(volume, lungs, place, look) for place, look in zip(places, looks, strict=True)]
-    return sorted(looked, key=lambda place: (-place.logit, place.centre_mm))
+    return folded([centred(volume, lungs, place, look) for place, look in zip(places, looks, strict=True)])
 
 
 def _window_looks(

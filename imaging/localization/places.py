@@ -137,7 +137,7 @@ def outline_peaks(
         places = _settled(volume, lungs, token_map, ghost, places, peaks[above:])
     if on_progress is not None:
         on_progress(above, above)
-    return sorted(places, key=lambda place: (-place.logit, place.centre_mm))[:most]
+    return _by_suspicion(places)[:most]
 
 
 def _place_at(volume: Volume, lungs: Lungs, token_map: TokenMap, peak: Peak, known: Sequence[Place]) -> Place | None:
@@ -163,6 +163,21 @@ def _outlined(volume: Volume, lungs: Lungs, logit: float, seed_mm: Point) -> Pla
     fractions = occupancy(lesion)
     measured = measure(lesion, fractions)
     return Place(logit, measured.centre_mm, seed_mm, lesion, measured, solid_shape(lesion, fractions))
+
+
+def folded(places: Sequence[Place]) -> list[Place]:
+    """One place a lesion, once their centres stand: the most suspicious first, with the strongest logit of each.
+
+    A second look moves small places, and several peaks along a vessel can end at one spot.
+    """
+    kept: list[Place] = []
+    for place in _by_suspicion(places):
+        kept = _joined(kept, place)
+    return _by_suspicion(kept)
+
+
+def _by_suspicion(places: Sequence[Place]) -> list[Place]:
+    return sorted(places, key=lambda place: (-place.logit, place.centre_mm))
 
 
 def _joined(places: Sequence[Place], new: Place) -> list[Place]:

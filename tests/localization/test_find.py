@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from imaging.geometry import Grid
 from imaging.localization import find_findings, tracking_uid
 from imaging.localization.peaks import find_peaks
-from imaging.localization.places import centred, outline_peaks
+from imaging.localization.places import SAME_MM, Place, centred, folded, outline_peaks
 from imaging.localization.refinement import evidence_middle, refine_mirrored
 from imaging.models.scoring import TokenMap
 from imaging.models.second_look import Look
@@ -271,6 +272,45 @@ def test_the_outline_of_a_large_lesion_is_believed(tools):
     place = outlined(tools, scan, CENTRE, 14)
     rim = tuple(np.add(CENTRE, (6.0, 0.0, 0.0)))
     assert centred(*scan, place, look(0.5, rim)).centre_mm == place.centre_mm == place.looked_at_mm
+
+
+def test_peaks_that_a_second_look_sees_at_one_spot_are_one_finding(tools, model, describe):
+    """As along a vessel: three places 9 mm apart, each of which the second look sees at the middle one."""
+    spots = [tuple(np.add(CENTRE, (x, 0.0, 0.0))) for x in (-9.0, 0.0, 9.0)]
+    phantom = tools.Phantom(tools.grid_of((1.25, 0.7, 0.7), size_mm=50))
+    for spot in spots:
+        phantom.ball(spot, 4)
+    scan = phantom.scan(noise_hu=0)
+    token_map = tools.token_map_of(
+        scan[0].grid, [(spot, 4, 3.0 - n) for n, spot in enumerate(spots)], rng=np.random.default_rng(0), noise=0.0
+    )
+
+    def found(seen_at):
+        def second_look(model, volume, centres, diameters):
+            return [look(2.0 - np.linalg.norm(np.subtract(c, spots[0])) / 10, seen_at(c)) for c in centres]
+
+        options = {"describe": describe, "second_look": second_look, "threshold": 0.0}
+        return find_few(*scan, token_map, model, **options).findings
+
+    apart = found(lambda centre: centre)
+    near = [f for f in apart if min(np.linalg.norm(np.subtract(f.centre_mm, spot)) for spot in spots) < 2.0]
+    assert len(near) == 3
+    together = found(lambda centre: CENTRE)
+    assert len([f for f in together if np.linalg.norm(np.subtract(f.centre_mm, CENTRE)) < 4.0]) == 1
+    assert together[0].logit == max(f.logit for f in apart)
+    gaps = [np.linalg.norm(np.subtract(a.centre_mm, b.centre_mm)) for a in together for b in together if a is not b]
+    assert min(gaps, default=SAME_MM) >= SAME_MM
+
+
+def test_folding_keeps_the_larger_outline_and_the_stronger_logit(tools):
+    scan = tools.Phantom(tools.grid_of((1.25, 0.7, 0.7), size_mm=60)).ball(CENTRE, 9).scan(noise_hu=0)
+    large = replace(outlined(tools, scan, CENTRE, 9), logit=0.4)
+    bare = Place(1.4, tuple(np.add(CENTRE, (1.0, 0.0, 0.0))), CENTRE)
+    far = Place(-1.0, tuple(np.add(CENTRE, (20.0, 0.0, 0.0))), CENTRE)
+    one, other = folded([far, large, bare])
+    assert (one.measured, one.centre_mm, one.logit) == (large.measured, large.centre_mm, 1.4)
+    assert other is far
+    assert folded([one, other]) == [one, other]
 
 
 def evidence_of(*blobs):
