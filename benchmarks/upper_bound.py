@@ -1,12 +1,14 @@
-"""What outlines would add: the shipped net trained on with them, with labels alone, and with its own evidence.
+"""What each kind of supervision gives at the same budget: the upper bound with outlines, and the weak arms beside it.
 
-    python -m benchmarks.upper_bound --arm labels|outlines|own -o FOLDER [--steps 600]
+    python -m benchmarks.upper_bound --arm labels|simulated|own|outlines -o FOLDER [--from-scratch] [--steps 600]
 
-All arms begin with the shipped weights and see the same windows of split `train` in the same order, changed in the same
-ways; the text tower stands still. ``labels`` goes on as the shipped weights were trained, from the label of the window
-alone. ``outlines`` is the upper bound: what lies inside the outline of two readers is told from what lies outside any.
-``own`` does so with the region of the net's own evidence instead (self-training, arm C): no outline is read for it but
-to say whether a window holds a nodule. FOLDER then serves as --weights of the other benchmarks.
+All arms begin with the shipped weights, or with the same image tower that has learned nothing, and see the same windows
+of split `train` in the same order, changed in the same ways; the text tower is the shipped one and stands still.
+``labels`` (arm A) learns from the label of the window alone. ``simulated`` (arm B) has windows into which a lesion or
+vessels were drawn among them. ``outlines`` is the upper bound: what lies inside the outline of two readers is told from
+what lies outside any. ``own`` does so with the region of the shipped net's own evidence instead (self-training, arm C):
+no outline is read for it but to say whether a window holds a nodule. FOLDER then serves as --weights of the other
+benchmarks.
 
 Places are used here and nowhere in `imaging.training`.
 """
@@ -38,16 +40,20 @@ from imaging.models.vision import TOKEN_PIXELS, VisionConfig
 from imaging.models.weights import LoadedModel, load_model
 from imaging.provenance import file_sha256
 from imaging.training.augment import restyled, turned
+from imaging.training.cases import CaseSet
 from imaging.training.engine import TOLD_EVERY, parameter_groups
 from imaging.training.losses import Opinions, Sentences, opinions, weak_loss
 from imaging.training.pace import StepPace
 from imaging.training.recipe import Recipe
 from pipelines.preparation.cutting import Poses, cut_masks, sampling_grid
-from pipelines.preparation.lidc_crops import Crops, read_crops
+from pipelines.preparation.lidc_crops import Crops, concept_columns, read_crops
+from pipelines.preparation.synthesis import synthesize
 from pipelines.preparation.windows import cut_holding, free_windows
 from pipelines.training_record import write_net
 
-ARMS: Final = ("labels", "outlines", "own")
+ARMS: Final = ("labels", "simulated", "own", "outlines")
+#: Arms whose loss knows where in a window the lesion is thought to lie.
+LOCAL_ARMS: Final = ("own", "outlines")
 #: What a pixel of a window is: free of nodules, too near to one to say, inside the nodule.
 FREE, NEAR, INSIDE = 0, 1, 2
 #: Share of a token's pixels from which on it lies inside.
@@ -60,8 +66,9 @@ RING: Final = 4
 A_NODULE, FREE_TRIES = 8, 6
 #: Weight of what knows places, beside the loss of `imaging.training`.
 LOCAL: Final = 0.5
-#: How each arm is trained on.
+#: How each arm is trained on, and how it is trained from scratch.
 RECIPE: Final = Recipe(steps=600, rate=2e-4, warmup=30, ema=0.99)
+SCRATCH: Final = Recipe(steps=600, rate=1e-3, warmup=60, ema=0.99)
 
 #: Windows, their labels and what their pixels are.
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -89,6 +96,30 @@ def cut(folder: Path, config: VisionConfig, *, seed: int) -> tuple[Windows, Wind
     free = free_windows(crops, config, rng, number=FREE_TRIES * len(images))
     nothing = np.zeros((len(free), *holding.where.shape[1:]), np.uint8)
     return holding, Windows(free.images, free.labels, nothing)
+
+
+def with_simulated(holding: Windows, free: Windows, config: VisionConfig, *, seed: int) -> tuple[Windows, Windows]:
+    """Both kinds with windows of `free` among them into which a lesion or vessels were drawn, as for arm B."""
+    drawn = synthesize(
+        CaseSet(free.images, free.labels, concept_columns(), np.zeros(len(free.images), np.uint8), ("lidc",)),
+        config,
+        np.random.default_rng(seed),
+    )
+    lesion = drawn.labels[:, 0] > 0
+    return _more(holding, drawn.images[lesion], drawn.labels[lesion]), _more(
+        free, drawn.images[~lesion], drawn.labels[~lesion]
+    )
+
+
+def _more(some: Windows, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.float32]) -> Windows:
+    """With more windows, of which nobody says where anything lies."""
+    nowhere = np.full((len(images), *some.where.shape[1:]), NEAR, np.uint8)
+    return Windows(
+        *(
+            np.concatenate(pair)
+            for pair in zip((some.images, some.labels, some.where), (images, labels, nowhere), strict=True)
+        )
+    )
 
 
 def window_masks(crops: Crops, masks: torch.Tensor, poses: Poses, config: VisionConfig) -> torch.Tensor:
@@ -162,6 +193,17 @@ def local_loss(said: Opinions, nodule: torch.Tensor, where: torch.Tensor) -> tor
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
+def begin(start: LoadedModel, *, from_scratch: bool, seed: int) -> NoduleNet:
+    """The net that an arm begins with: the shipped one, or one whose image tower has learned nothing."""
+    if not from_scratch:
+        return start.net
+    torch.manual_seed(seed)
+    learned, config = start.net.text.state_dict(), start.net.to_json()
+    net = NoduleNet.from_json(config)
+    net.text.load_state_dict(learned)
+    return net
+
+
 def train_on(net: NoduleNet, holding: Windows, free: Windows, recipe: Recipe, *, local: bool) -> NoduleNet:
     """The running mean of the net's weights after `recipe.steps` more steps."""
     net.text.requires_grad_(False)
@@ -217,14 +259,28 @@ def _batch(holding: Windows, free: Windows, recipe: Recipe, chance: torch.Genera
     return restyled(both[:, :-1], chance), labels, both[:, -1].round().to(torch.uint8)
 
 
-def write(net: NoduleNet, start: LoadedModel, folder: Path, *, arm: str, recipe: Recipe, counts: Sequence[int]) -> None:
-    """A folder that `--weights` takes; the card is that of the weights it began with."""
-    name = f"trained-on-with-{arm}"
+def write(
+    net: NoduleNet,
+    start: LoadedModel,
+    folder: Path,
+    *,
+    arm: str,
+    recipe: Recipe,
+    counts: Sequence[int],
+    from_scratch: bool = False,
+) -> None:
+    """A folder that `--weights` takes; the card is that of the shipped weights."""
+    name = f"trained-{'from-scratch' if from_scratch else 'on'}-with-{arm}"
     with atomic_folder(folder, replace=True) as unfinished:
         path = unfinished / f"{name}.safetensors"
         write_net(net, path)
         card: dict[str, Any] = {**start.card, "name": name, "file": path.name, "sha256": file_sha256(path)}
-        card |= {"arm": arm, "start": start.name, "recipe": recipe.to_json(), "windows": list(counts)}
+        card |= {
+            "arm": arm,
+            "start": "scratch" if from_scratch else start.name,
+            "recipe": recipe.to_json(),
+            "windows": list(counts),
+        }
         manifest = {"schema_version": 1, "default": name, "models": [card]}
         (unfinished / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -234,17 +290,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upper_bound", description=__doc__.splitlines()[0])
     parser.add_argument("--arm", choices=ARMS, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--from-scratch", action="store_true", help="begin with an untrained image tower")
     parser.add_argument("--steps", type=int, default=RECIPE.steps)
     parser.add_argument("--seed", type=int, default=RECIPE.seed)
     parser.add_argument("--crops", type=Path, default=SHARED / "lidc_crops")
     options = parser.parse_args(arguments)
-    recipe, start = replace(RECIPE, steps=options.steps, seed=options.seed), load_model()
-    holding, free = cut(options.crops, start.net.vision.config, seed=recipe.seed)
-    print(f"{len(holding.images)} windows with a nodule, {len(free.images)} without", flush=True)
+    scratch: bool = options.from_scratch
+    if scratch and options.arm == "own":
+        parser.error("a net that has learned nothing has no evidence of its own")
+    recipe = replace(SCRATCH if scratch else RECIPE, steps=options.steps, seed=options.seed)
+    start = load_model()
+    config = start.net.vision.config
+    holding, free = cut(options.crops, config, seed=recipe.seed)
+    if options.arm == "simulated":
+        holding, free = with_simulated(holding, free, config, seed=recipe.seed)
+    counts = len(holding.images), len(free.images)
+    print("{} windows with a nodule, {} without".format(*counts), flush=True)
     if options.arm == "own":
         holding = Windows(holding.images, holding.labels, own_regions(start, holding.images))
-    net = train_on(start.net, holding, free, recipe, local=options.arm != "labels")
-    write(net, start, options.output, arm=options.arm, recipe=recipe, counts=(len(holding.images), len(free.images)))
+    net = begin(start, from_scratch=scratch, seed=recipe.seed)
+    net = train_on(net, holding, free, recipe, local=options.arm in LOCAL_ARMS)
+    write(net, start, options.output, arm=options.arm, recipe=recipe, counts=counts, from_scratch=scratch)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ from benchmarks.upper_bound import (
     INSIDE,
     NEAR,
     Windows,
+    begin,
     cut,
     local_loss,
     own_regions,
     token_places,
     train_on,
+    with_simulated,
     write,
 )
 from imaging.models.intensity import HU_HIGH, HU_LOW
@@ -145,6 +147,36 @@ def test_the_nets_own_region_is_its_evidence_and_the_folder_serves_as_weights(tm
     )
 
 
+def test_windows_with_lesions_drawn_into_them_stand_among_the_others(crops):
+    config = VisionConfig()
+    holding, free = cut(crops, config, seed=0)
+    more, emptier = with_simulated(holding, free, config, seed=0)
+    for some, kept in ((more, holding), (emptier, free)):
+        drawn = slice(len(kept.images), None)
+        assert len(some.images) > len(kept.images)
+        assert len(some.images) == len(some.labels) == len(some.where)
+        assert (some.images[: len(kept.images)] == kept.images).all()
+        assert (some.where[drawn] == NEAR).all()  # nobody says where anything was drawn
+    assert (more.labels[len(holding.labels) :, 0] > 0.9).all()
+    assert (emptier.labels[len(free.labels) :, 0] == 0).all()
+    again, _ = with_simulated(holding, free, config, seed=0)
+    assert (again.images == more.images).all()
+
+
+def test_from_scratch_the_image_tower_knows_nothing_and_the_text_tower_is_the_shipped_one():
+    start = load_model()
+    shipped, net = start.net, begin(start, from_scratch=True, seed=3)
+    same = begin(load_model(), from_scratch=True, seed=3)
+    assert begin(start, from_scratch=False, seed=3) is shipped
+    text = shipped.text.state_dict()
+    assert all(torch.equal(value, text[name]) for name, value in net.text.state_dict().items())
+    vision = shipped.vision.state_dict()
+    changed = [name for name, value in net.vision.state_dict().items() if not torch.equal(value, vision[name])]
+    assert any("stem" in name for name in changed)
+    assert any("blocks.5" in name for name in changed)
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), same.state_dict().values(), strict=True))
+
+
 def test_the_shipped_line_is_that_of_its_own_tables(tmp_path):
     path = tmp_path / "results.md"
     windows = "| nodulus | 0.99 [0.9, 1.0] | 0.98 |\n| nodulus | refined | 0.91 | 0.92 | 0.5 |\n"
@@ -152,5 +184,16 @@ def test_the_shipped_line_is_that_of_its_own_tables(tmp_path):
     cells = " | ".join(str(n / 10) for n in range(1, 9))
     replace_section("crops-val", f"| nodulus | {cells} |", path=path)
     row = shipped_row(path.read_text(), "val")
-    assert row == ("nothing: as shipped", "0", "0.99 [0.9, 1.0]", "0.91", "0.92", "0.6", "0.5", "0.4", "0.6")
+    assert row == (
+        "shipped weights",
+        "nothing more",
+        "0",
+        "0.99 [0.9, 1.0]",
+        "0.91",
+        "0.92",
+        "0.6",
+        "0.5",
+        "0.4",
+        "0.6",
+    )
     assert len(row) == len(HEADER)
