@@ -76,13 +76,13 @@ def body(rows: Sequence[tuple[str, ...]], *, seed: int) -> str:
     """The section without its heading."""
     text = (
         "Windows of split `train`, the same ones in the same order within each beginning; the text tower is the "
-        "shipped one and stands still. `labels` (arm A): the label of the window alone. `simulated` (arm B): windows "
-        "into which a lesion or vessels were drawn among them. `own` (arm C): the region of the shipped net's own "
-        "evidence as well (self-training). `outlines`: the readers' outlines as well, the upper bound; they are read "
-        "under `benchmarks/` only. From scratch the image tower begins untrained, with a small part of the windows and "
-        "steps that the shipped weights had. The refined point follows the rules that were chosen for the shipped "
-        f"weights; the token's bare centre follows none. Seed of the training {seed}. 95 % intervals by bootstrap over "
-        "patients.\n\n"
+        "shipped one and stands still. `labels` (arm A): the label of the window alone. `simulated` (arm B, as the "
+        "shipped weights were trained): windows into which a lesion or vessels were drawn among them. `own` (arm C): "
+        "the region of the shipped net's own evidence as well (self-training). `outlines`: the readers' outlines as "
+        "well, the upper bound; they are read under `benchmarks/` only. From scratch the image tower begins untrained, "
+        "with a small part of the windows and steps that the shipped weights had. The refined point follows the rules "
+        "that were chosen for the shipped weights; the token's bare centre follows none. Seed of the training "
+        f"{seed}. 95 % intervals by bootstrap over patients.\n\n"
     )
     return text + markdown_table(HEADER, rows)
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.weak_to_full
 
-`benchmarks.upper_bound` trains the same net on with the readers' outlines; none was trained with them from the
-beginning. No net has an AUROC above 1 or finds
-more than every nodule, so what the weakly supervised one reaches of those is the least that it can reach of any.
+`benchmarks.upper_bound` trains the same net with the readers' outlines at a small budget; none was trained with them at
+that of the shipped weights. No net has an AUROC above 1 or finds more than every nodule, so what the weakly supervised
+one reaches of those is the least that it can reach of any.
 Read from the tables of windows and crops in docs/results.md; run it again after them.
 """
 
@@ -47,9 +47,9 @@ def main(*, results: Path = RESULTS) -> None:
     ]
     text = (
         "## Weak against full supervision (test)\n\n"
-        "No net was trained with outlines from the beginning; `benchmarks.upper_bound` trains this one on with them. "
-        "None could have more than 1, so the last figure is the least share of any supervised net's that "
-        "the weak labels reach.\n\n"
+        "No net was trained with outlines at the budget of the shipped weights; *Kinds of supervision* has both at a "
+        "small one, from scratch and trained on. None could have more than 1, so the last figure is the least share "
+        "of any supervised net's that the weak labels reach.\n\n"
         + markdown_table(("figure", "nodulus", "share of a perfect net's, the least", f"bar {LEAST}"), rows)
         + "\nCommand: `python -m benchmarks.weak_to_full` · from the tables windows-test and crops-test\n"
     )
