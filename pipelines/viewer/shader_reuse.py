@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 
 @cache
 def reuse() -> bool:
@@ -20,18 +22,11 @@ def reuse() -> bool:
     build = getattr(MeshVisual, "_build_color_transform", None)
     if build is None:
         return False
+    passing = build(None, np.zeros(4))  # passes colours on; the piece that maps values to colours differs by mesh
 
     def kept(mesh: Any, colours: Any) -> Any:
-        """The piece that passes colours on is always the same; one that maps values to colours is not."""
-        if colours.ndim == 2 and colours.shape[1] == 1:
-            return build(mesh, colours)
-        return _passing(build)
-
-    @cache
-    def _passing(build: Any) -> Any:
-        import numpy as np
-
-        return build(None, np.zeros(4))
+        maps_values = colours.ndim == 2 and colours.shape[1] == 1
+        return build(mesh, colours) if maps_values else passing
 
     MeshVisual._build_color_transform = kept
     return True
