@@ -2,19 +2,24 @@
 
     xvfb-run -a -s "-screen 0 1600x1200x24" python -m benchmarks.napari_jump
 
-Bars: a jump under 100 ms and peak memory under 3 GB on 512 x 512 x 400, main picture and both other planes drawn.
+Bars: a jump under 100 ms on the clock and peak memory under 3 GB on 512 x 512 x 400, main picture and both other planes
+drawn.
 
-Without a graphics card the processor draws the picture. It is told to do so in the window's own thread, so that the
-time of that thread holds everything that a jump costs, and what other programs take of the machine meanwhile does not
-count. Time on the clock is given beside it.
+Without a graphics card the processor draws the picture, with threads of its own beside the window's: the bar is held
+against the clock of such a run, which is what a reader waits. A second run tells where the time goes. There the picture
+is drawn in the window's own thread, so that the time of that thread holds everything that a jump costs, and what other
+programs take of the machine meanwhile does not count.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -30,6 +35,11 @@ from imaging.geometry.volume import Origin
 from imaging.provenance import Provenance
 
 SERIES = "1.2.826.0.1.3680043.8.498.2"
+#: Rounds through all findings, of which the first fills caches.
+ROUNDS = 5
+#: The figure of the bar.
+JUMP = "a jump, clock, ms"
+BAR_MS = 100
 
 
 def a_session(shape: tuple[int, int, int], count: int, rng: np.random.Generator):
@@ -104,35 +114,61 @@ def with_less(viewer: Any, session: Any, count: int) -> dict[str, float]:
     return numbers
 
 
-def run(shape: tuple[int, int, int], count: int) -> dict[str, float]:
-    """Open the window, jump through all findings three times, and measure until the pixels are drawn."""
+def opened(shape: tuple[int, int, int], count: int) -> tuple[Any, Any]:
+    """A viewer in its window, and the session that it shows."""
     import napari
     from qtpy.QtWidgets import QApplication
-    from vispy.gloo.wrappers import BaseGlooFunctions
-    from vispy.scene import SceneCanvas
 
-    from pipelines.viewer.ortho import PlaneView
     from pipelines.viewer.window import arrange, show
 
-    drawn, planes = Share(SceneCanvas, "_draw_scene"), Share(PlaneView, "paintEvent")
-    filled = Share(BaseGlooFunctions, "flush")
-    imported = peak_gb()
     viewer = napari.Viewer(show=True)
     session = a_session(shape, count, np.random.default_rng(1))
     show(viewer, session)
     arrange(viewer)
     for _ in range(10):
         QApplication.processEvents()
-    clock, whole, events, picture, others, pixels = [], [], [], [], [], []
-    for _ in range(3 * count):
+    return viewer, session
+
+
+def wait(shape: tuple[int, int, int], count: int) -> dict[str, float]:
+    """What a reader waits, on the clock, with the renderer's own threads: until every pixel is drawn."""
+    from qtpy.QtWidgets import QApplication
+    from vispy.gloo import gl
+
+    viewer, session = opened(shape, count)
+    waited = []
+    for _ in range(ROUNDS * count):
+        start = time.perf_counter()
+        session.step(1)
+        QApplication.processEvents()
+        gl.glFinish()
+        waited.append(1000 * (time.perf_counter() - start))
+    viewer.close()
+    waited = waited[count:]  # the first round fills caches
+    return {JUMP: statistics.median(waited), "one jump in ten takes longer than, ms": float(np.quantile(waited, 0.9))}
+
+
+def run(shape: tuple[int, int, int], count: int) -> dict[str, float]:
+    """Where the time goes: jump through all findings three times, all drawing in the window's own thread."""
+    from qtpy.QtWidgets import QApplication
+    from vispy.gloo.wrappers import BaseGlooFunctions
+    from vispy.scene import SceneCanvas
+
+    from pipelines.viewer.ortho import PlaneView
+
+    drawn, planes = Share(SceneCanvas, "_draw_scene"), Share(PlaneView, "paintEvent")
+    filled = Share(BaseGlooFunctions, "flush")
+    imported = peak_gb()
+    viewer, session = opened(shape, count)
+    whole, events, picture, others, pixels = [], [], [], [], []
+    for _ in range(ROUNDS * count):
         drawn.ms = planes.ms = filled.ms = 0.0
-        start, busy = time.perf_counter(), time.thread_time()
+        busy = time.thread_time()
         session.step(1)
         told = time.thread_time()
         QApplication.processEvents()
         whole.append(1000 * (time.thread_time() - busy))
         events.append(1000 * (told - busy))
-        clock.append(1000 * (time.perf_counter() - start))
         picture.append(drawn.ms)
         others.append(planes.ms)
         pixels.append(filled.ms)
@@ -153,7 +189,6 @@ def run(shape: tuple[int, int, int], count: int) -> dict[str, float]:
     }
     rest = [all_ms - sum(parts) for all_ms, *parts in zip(whole, events, picture, pixels, others, strict=True)]
     median["of which the window's lists and composition"] = rest
-    median["a jump, clock"] = clock
     return {f"{name}, ms": statistics.median(values[first:]) for name, values in median.items()} | {
         "slowest jump, processor, ms": max(whole[first:]),
         **numbers,
@@ -171,27 +206,43 @@ def body(numbers: dict[str, float], shape: tuple[int, int, int], count: int) -> 
     copied = numbers["allocated in one jump, MB"] > numbers["the volume, MB"] / 10
     return (
         f"Next finding in a noise CT of {size} with {count} findings, heat map, similarity, lungs and outlines; a "
-        "window of 1500 x 950, picture and both other planes drawn by the processor (no graphics card), medians after "
-        "a first round. Processor time is that of the window's thread with all drawing in it; the clock also counts "
-        f"what other programs took of the machine.\n\n{table}\n"
-        f"Bars: a jump under 100 ms: {'met' if numbers['a jump, processor, ms'] < 100 else 'missed'}; "
+        "window of 1500 x 950, picture and both other planes drawn by the processor (no graphics card), 2 shared "
+        f"cores, medians of {(ROUNDS - 1) * count} jumps after a first round. The clock counts all that a reader waits "
+        "for, the picture drawn by the renderer's own threads. Processor time, in a second run, is that of the "
+        f"window's thread with all drawing in it.\n\n{table}\n"
+        f"Bars: a jump under {BAR_MS} ms: {'met' if numbers[JUMP] < BAR_MS else 'missed'}; "
         f"memory under 3 GB: {'met' if numbers['peak memory, GB'] < 3 else 'missed'}; "
         f"no volume copied: {'missed' if copied else 'met'}.{what_stands_in_the_way(numbers)}"
     )
 
 
 def what_stands_in_the_way(numbers: dict[str, float]) -> str:
-    """Where the time goes that no change of the plugin can save; nothing where the bar is met."""
-    if numbers["a jump, processor, ms"] < 100:
-        return ""
+    """Where the processor's time goes that no change of the plugin can save."""
     bare = numbers["a jump with no layer shown, processor, ms"]
     pixels = numbers["of which filling its pixels, ms"]
     return (
-        f" What stands in the way: with no layer shown at all a jump costs {bare:.0f} ms (napari's events and scene, "
-        "both other planes, Qt laying the picture and the panels over one another), and filling the pixels of the "
-        f"picture {pixels:.0f} ms, about the same for each image on it whatever its blending and interpolation. A "
-        "graphics card takes over the pixels and the laying over one another."
+        f" With no layer shown at all a jump costs {bare:.0f} ms of the processor (napari's events and scene, both "
+        f"other planes, Qt laying the picture and the panels over one another), and filling the pixels of the picture "
+        f"{pixels:.0f} ms. A graphics card takes over the pixels and the laying over one another."
     )
+
+
+def in_a_process(part: str, options: argparse.Namespace, threads: str | None) -> dict[str, float]:
+    """Measure one part in a process of its own: the renderer reads its number of threads once."""
+    shape = [str(side) for side in options.shape]
+    command = [sys.executable, "-m", "benchmarks.napari_jump", "--part", part, "--shape", *shape]
+    environment = {name: value for name, value in os.environ.items() if name != "LP_NUM_THREADS"}
+    with tempfile.TemporaryDirectory() as scratch:
+        environment |= {"NODULUS_HOME": scratch} | ({"LP_NUM_THREADS": threads} if threads else {})
+        done = subprocess.run(
+            [*command, "--findings", str(options.findings)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def main() -> None:
@@ -200,11 +251,14 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(400, 512, 512))
     parser.add_argument("--findings", type=int, default=15)
     parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
+    parser.add_argument("--part", choices=("wait", "run"), help="measure one part only, and print it as JSON")
     options = parser.parse_args()
-    os.environ["LP_NUM_THREADS"] = "0"  # Mesa's software renderer then draws in the calling thread
-    with tempfile.TemporaryDirectory() as scratch:
-        os.environ["NODULUS_HOME"] = scratch
-        text = body(run(tuple(options.shape), options.findings), tuple(options.shape), options.findings)
+    shape = tuple(options.shape)
+    if options.part:
+        print(json.dumps({"wait": wait, "run": run}[options.part](shape, options.findings)))
+        return
+    numbers = in_a_process("wait", options, None) | in_a_process("run", options, "0")
+    text = body(numbers, shape, options.findings)
     title = "Jump to a finding in the viewer"
     command = "Command: `python -m benchmarks.napari_jump --write` · seed 1 · data: noise"
     print(text)

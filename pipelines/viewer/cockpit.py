@@ -12,11 +12,11 @@ from pipelines.viewer.axes import on_slices, slice_of, slider_ranges, to_world
 from pipelines.viewer.drawings import HEAT_ROLES
 from pipelines.viewer.keys import KEYS
 from pipelines.viewer.layer_stack import LayerStack
+from pipelines.viewer.moves import Moves
 from pipelines.viewer.overlays import Overlays
 from pipelines.viewer.planes import Plane, plane_of
 from pipelines.viewer.session import Session
 from pipelines.viewer.shader_reuse import reuse
-from pipelines.viewer.thumbnails import LateThumbnails
 from pipelines.viewer.viewing import name_of
 
 
@@ -40,7 +40,7 @@ class Cockpit(LayerStack, Actions):
         self._readout = ""
         reuse()
         self._overlays = Overlays(viewer)
-        self._thumbnails = LateThumbnails()
+        self._moves = Moves(viewer)
         self._thickness_before = viewer.dims.thickness
         self._not_mean = []
         for layer in viewer.layers:
@@ -75,7 +75,7 @@ class Cockpit(LayerStack, Actions):
     def close(self) -> None:
         """Undo the wiring; the layers stay."""
         self._unsubscribe()
-        self._thumbnails.tell()
+        self._moves.settle()
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.dims.thickness = self._thickness_before
         self._give_back()
@@ -130,7 +130,7 @@ class Cockpit(LayerStack, Actions):
         self._write_overlays()
 
     def _show_point(self) -> None:
-        with self._thumbnails.held(self.own_layers()):
+        with self._moves.light(self.own_layers()):
             self._move_to_point()
 
     def _move_to_point(self) -> None:

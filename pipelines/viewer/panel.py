@@ -51,7 +51,9 @@ class ReadingPanel(PanelSaving):
         session = self.session
         self.banner.setText(session.banner if session else "Open a CT: drop a folder, a zip or a file on the picture.")
         waiting = session is None or session.report is None or session.undecided or not session.findings
-        self.banner.setStyleSheet(f"font-weight: bold; padding: 4px; color: {'#ffb000' if waiting else '#2fd08a'};")
+        style = f"font-weight: bold; padding: 4px; color: {'#ffb000' if waiting else '#2fd08a'};"
+        if style != self.banner.styleSheet():  # a new style lays out the whole panel
+            self.banner.setStyleSheet(style)
         if change == "selection":
             self.findings.mark(session)
         else:

@@ -12,9 +12,9 @@ from viewer.test_window import canvas_position
 if not os.environ.get("NODULUS_REQUIRE_ALL"):
     pytest.importorskip("napari")
 
+from pipelines.viewer.moves import REST_MS
 from pipelines.viewer.pictures import MARGIN, filled_box
 from pipelines.viewer.shader_reuse import reuse
-from pipelines.viewer.thumbnails import REST_MS
 
 #: Places whose slices hold a whole mark, a part of one, one at two borders of the array, and nothing.
 CORNER = (-71.0, -62.0, -190.0)
@@ -124,6 +124,7 @@ def test_the_whole_array_is_there_for_others(pair):
         for place in (*PLACES, *(mark[0] for mark in MARKS)):
             world = (pair.desk.viewer.dims.point[0], *place[1::-1])
             assert layer.get_value(world, world=True) == other.get_value(world, world=True)
+    pair.desk.qtbot.wait(2 * REST_MS)  # the layer list follows when the reader rests
     np.testing.assert_array_equal(nodules.thumbnail, pair.whole[1].thumbnail)
 
 
@@ -195,6 +196,25 @@ def test_a_mesh_that_moves_is_compiled_once(desk, monkeypatch):
     redder = seen(desk) - blue
     assert int(redder[..., 0].max()) > 60
     assert int(redder[..., 2].min()) < -60
+
+
+@pytest.mark.gui
+def test_a_move_slices_each_layer_once_and_tells_the_layer_list_nothing(desk):
+    nodules, sliced, heard = desk.cockpit.layer("nodules"), [], []
+    nodules.events.set_data.connect(lambda event: sliced.append(nodules))
+    desk.viewer.layers.events.connect(lambda event: heard.append(event.type) if nodules in event.sources else None)
+    for mark, _ in (*MARKS, (PLACES[-1], 0.0)):
+        sliced.clear()
+        desk.session.go_to(mark)
+        assert len(sliced) == 1
+        assert heard == []
+        world = desk.viewer.dims.point[-3:][desk.cockpit.plane.order[0]]
+        index = desk.session.grid.to_index(mark)[desk.cockpit.plane.order[0]]
+        shown = np.asarray(nodules.data)[int(round(float(index)))]
+        np.testing.assert_array_equal(nodules._slice.image.raw, shown)
+        assert abs(world - mark[2]) <= desk.session.grid.spacing_mm[0] / 2 + 1e-6
+    desk.viewer.dims.current_step = tuple(step - 2 for step in desk.viewer.dims.current_step)
+    assert heard  # a hand on napari's own slider
 
 
 @pytest.mark.gui
