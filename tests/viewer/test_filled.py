@@ -210,7 +210,7 @@ def test_a_move_slices_each_layer_once_and_tells_the_layer_list_nothing(desk):
         assert heard == []
         world = desk.viewer.dims.point[-3:][desk.cockpit.plane.order[0]]
         index = desk.session.grid.to_index(mark)[desk.cockpit.plane.order[0]]
-        shown = np.asarray(nodules.data)[int(round(float(index)))]
+        shown = np.asarray(nodules.data)[round(float(index))]
         np.testing.assert_array_equal(nodules._slice.image.raw, shown)
         assert abs(world - mark[2]) <= desk.session.grid.spacing_mm[0] / 2 + 1e-6
     desk.viewer.dims.current_step = tuple(step - 2 for step in desk.viewer.dims.current_step)
