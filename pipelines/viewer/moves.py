@@ -2,7 +2,7 @@
 
 For each move napari slices all layers twice (once told of the point, once of the slider's step, which is the same
 number), paints each layer's small picture for the layer list, and tells the layer list of every event of every layer,
-so that it draws all its rows again: a quarter of a jump. The slices come once here, and the list follows when the
+so that it draws all its rows again: a tenth of a jump. The slices come once here, and the list follows when the
 reader rests.
 
 The names with an underscore are napari's own; without them everything is as napari does it.
