@@ -149,7 +149,8 @@ def wait(shape: tuple[int, int, int], count: int) -> dict[str, float]:
 
 
 def run(shape: tuple[int, int, int], count: int) -> dict[str, float]:
-    """Where the time goes: jump through all findings three times, all drawing in the window's own thread."""
+    """Where the time goes, of the window's thread; LP_NUM_THREADS=0 keeps all drawing in it."""
+    import napari  # noqa: F401 - its memory counts among the imports
     from qtpy.QtWidgets import QApplication
     from vispy.gloo.wrappers import BaseGlooFunctions
     from vispy.scene import SceneCanvas
@@ -206,23 +207,24 @@ def body(numbers: dict[str, float], shape: tuple[int, int, int], count: int) -> 
     copied = numbers["allocated in one jump, MB"] > numbers["the volume, MB"] / 10
     return (
         f"Next finding in a noise CT of {size} with {count} findings, heat map, similarity, lungs and outlines; a "
-        "window of 1500 x 950, picture and both other planes drawn by the processor (no graphics card), 2 shared "
-        f"cores, medians of {(ROUNDS - 1) * count} jumps after a first round. The clock counts all that a reader waits "
+        "window of 1500 x 950, picture and both other planes drawn by the processor (no graphics card), "
+        f"{len(os.sched_getaffinity(0))} cores, medians of {(ROUNDS - 1) * count} jumps after a first round. "
+        "The clock counts all that a reader waits "
         "for, the picture drawn by the renderer's own threads. Processor time, in a second run, is that of the "
         f"window's thread with all drawing in it.\n\n{table}\n"
         f"Bars: a jump under {BAR_MS} ms: {'met' if numbers[JUMP] < BAR_MS else 'missed'}; "
         f"memory under 3 GB: {'met' if numbers['peak memory, GB'] < 3 else 'missed'}; "
-        f"no volume copied: {'missed' if copied else 'met'}.{what_stands_in_the_way(numbers)}"
+        f"no volume copied: {'missed' if copied else 'met'}.{where_the_time_goes(numbers)}"
     )
 
 
-def what_stands_in_the_way(numbers: dict[str, float]) -> str:
+def where_the_time_goes(numbers: dict[str, float]) -> str:
     """Where the processor's time goes that no change of the plugin can save."""
     bare = numbers["a jump with no layer shown, processor, ms"]
     pixels = numbers["of which filling its pixels, ms"]
     return (
         f" With no layer shown at all a jump costs {bare:.0f} ms of the processor (napari's events and scene, both "
-        f"other planes, Qt laying the picture and the panels over one another), and filling the pixels of the picture "
+        "other planes, Qt laying the picture and the panels over one another), and filling the pixels of the picture "
         f"{pixels:.0f} ms. A graphics card takes over the pixels and the laying over one another."
     )
 

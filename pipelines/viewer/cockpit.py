@@ -125,11 +125,10 @@ class Cockpit(LayerStack, Actions):
             for role in HEAT_ROLES:
                 if (layer := self.layer(role)) is not None:
                     layer.opacity = self.session.opacity
-        elif change == "selection":
-            if self.session.current is not None:
-                self.centre_on(self.session.point_mm)
-            return  # no text over the picture speaks of it
-        self._write_overlays()
+        elif change == "selection" and self.session.current is not None:
+            self.centre_on(self.session.point_mm)
+        if change != "selection":  # no text over the picture speaks of it
+            self._write_overlays()
 
     def _show_point(self) -> None:
         with self._moves.light(self.own_layers()):

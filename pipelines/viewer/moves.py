@@ -1,9 +1,9 @@
 """A move from slice to slice without what napari does twice, or draws for nobody yet.
 
-For each move napari slices all layers twice (once told of the point, once of the slider's step, which is the same
-number), paints each layer's small picture for the layer list, and tells the layer list of every event of every layer,
-so that it draws all its rows again: a tenth of a jump. The slices come once here, and the list follows when the
-reader rests.
+For each move napari asks all layers for their slices twice (once told of the point, once of the slider's step, which
+is the same number; the second time nothing is new), paints each layer's small picture for the layer list, and tells the
+layer list of every event of every layer, so that it draws all its rows again: a tenth of a jump. Layers are asked once
+here, and the list follows when the reader rests.
 
 The names with an underscore are napari's own; without them everything is as napari does it.
 """
@@ -11,7 +11,7 @@ The names with an underscore are napari's own; without them everything is as nap
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 #: After so long without a move the layer list shows what the layers show, ms.
@@ -38,7 +38,7 @@ class Moves:
 
     @contextmanager
     def light(self, some: list[Any]) -> Iterator[None]:
-        """What happens within is sliced once; the layer list hears of these layers later."""
+        """Within, layers are asked for their slices once; the layer list hears of these layers later."""
         listed = getattr(self._viewer.layers, "_reemit_child_event", None)
         with ExitStack() as unheard:
             if slices := getattr(self._viewer, "_update_layers", None):
@@ -48,9 +48,11 @@ class Moves:
                 if listed is not None:
                     unheard.enter_context(layer.events.blocker(listed))
                 unheard.enter_context(_no_thumbnail(layer))
-            yield
-        self._owed = [*self._owed, *(layer for layer in some if layer not in self._owed)]
-        self._timer.start()
+            try:
+                yield
+            finally:
+                self._owed = [*self._owed, *(layer for layer in some if layer not in self._owed)]
+                self._timer.start()
 
     def settle(self) -> None:
         """Paint the small pictures that are owed, of which the layer list then hears."""
@@ -66,4 +68,5 @@ def _no_thumbnail(layer: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        del layer._update_thumbnail
+        with suppress(AttributeError):  # a move within the move has taken it off
+            del layer._update_thumbnail

@@ -199,14 +199,16 @@ def test_a_mesh_that_moves_is_compiled_once(desk, monkeypatch):
 
 
 @pytest.mark.gui
-def test_a_move_slices_each_layer_once_and_tells_the_layer_list_nothing(desk):
-    nodules, sliced, heard = desk.cockpit.layer("nodules"), [], []
-    nodules.events.set_data.connect(lambda event: sliced.append(nodules))
+def test_a_move_asks_for_slices_once_and_tells_the_layer_list_nothing(desk, monkeypatch):
+    nodules, asked, heard = desk.cockpit.layer("nodules"), [], []
+    slicer = type(desk.viewer._layer_slicer)
+    submit = slicer.submit
+    monkeypatch.setattr(slicer, "submit", lambda self, **options: asked.append(1) or submit(self, **options))
     desk.viewer.layers.events.connect(lambda event: heard.append(event.type) if nodules in event.sources else None)
     for mark, _ in (*MARKS, (PLACES[-1], 0.0)):
-        sliced.clear()
+        asked.clear()
         desk.session.go_to(mark)
-        assert len(sliced) == 1
+        assert len(asked) == 1
         assert heard == []
         world = desk.viewer.dims.point[-3:][desk.cockpit.plane.order[0]]
         index = desk.session.grid.to_index(mark)[desk.cockpit.plane.order[0]]
