@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imaging.errors import UsageError
-
-#: Each finding has a number in the outlines' file, one byte a voxel.
-MOST_FINDINGS = 255
+from pipelines.allowed import FINDINGS, SHARE
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,9 @@ class AnalysisOptions:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
-            raise UsageError("usage.option", f"a threshold lies between 0 and 1, not at {self.threshold}")
-        if not 1 <= self.max_findings <= MOST_FINDINGS:
-            raise UsageError("usage.option", f"the number of findings is 1 to {MOST_FINDINGS}, not {self.max_findings}")
+        if self.threshold is not None:
+            SHARE.check("the threshold", self.threshold)
+        FINDINGS.check("the number of findings", self.max_findings)
 
     def to_settings(self) -> dict[str, Any]:
         """What a report says of them; the weights have a hash there."""

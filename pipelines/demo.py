@@ -17,6 +17,7 @@ import numpy as np
 from imaging.errors import UsageError
 from imaging.findings import Finding
 from imaging.io.atomic import atomic_folder, write_text
+from pipelines.allowed import SEED as SEEDS
 from pipelines.progress import OnProgress, OnStage, part_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def run_demo(folder: str | Path, *, seed: int = SEED, on_stage: OnStage | None =
     """
     from pipelines.predict import analyse_to_folder
 
+    SEEDS.check("seed", seed)
     target = Path(folder)
     again = (target / TRUTH_FILE).is_file()
     if target.exists() and not again and any(target.iterdir()):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from imaging.errors import Notice, UsageError
+from imaging.errors import Notice
 from imaging.evaluation.bootstrap import FrocIntervals, Interval, froc_intervals
 from imaging.evaluation.breakdown import GroupSensitivity, breakdowns, scan_auroc
 from imaging.evaluation.calibration import Calibration, measure_calibration
 from imaging.evaluation.luna16 import FALSE, MAX_MARKS_PER_SCAN, ON_NODULE, FrocResult, evaluate_marks
 from imaging.evaluation.tables import Annotations, read_annotations, read_marks, read_seriesuids
 from imaging.provenance import creation_time, file_sha256, software_version
+from pipelines.allowed import RESAMPLES, SEED
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -106,10 +107,10 @@ def evaluate(
 
     Raises:
         InputError: ``evaluation.*`` for tables that cannot be read or do not fit together.
-        UsageError: ``usage.option`` for fewer than 100 resamples.
+        UsageError: ``usage.option`` for numbers of resamples and seeds that `pipelines.allowed` does not have.
     """
-    if resamples < 100:
-        raise UsageError("usage.option", f"an interval needs at least 100 resamples, not {resamples}")
+    RESAMPLES.check("resamples", resamples)
+    SEED.check("seed", seed)
     paths = {"marks": marks, "truth": truth, "excluded": excluded, "series": series}
     given = {role: Path(path) for role, path in paths.items() if path is not None}
     nodules = read_annotations(given["truth"])

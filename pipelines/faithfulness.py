@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imaging.errors import InputError
+from pipelines.allowed import COUNT, SEED
 
 if TYPE_CHECKING:
     import torch
@@ -87,11 +88,13 @@ def faithfulness(
     Raises:
         InputError: ``cases.layout`` if the folder holds no cases, or none with a nodule.
         ModelError: the weights are missing, changed or unsuitable.
-        UsageError: ``usage.option`` for a block or a method that does not exist.
+        UsageError: ``usage.option`` for a block or a method that does not exist, and for impossible numbers.
     """
     from imaging.models.cams import CamSettings
     from imaging.models.weights import load_model
 
+    COUNT.check("windows", windows)
+    SEED.check("seed", seed)
     model = load_model(weights, device=device)
     default = CamSettings.of_model(model)
     settings = CamSettings(default.block if layer is None else layer, method or default.method)

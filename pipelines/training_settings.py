@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from imaging.errors import UsageError
 from imaging.models.text import TextConfig
 from imaging.models.vision import VisionConfig
+from pipelines.allowed import COUNT, MORE_THAN_0, SEED, SHARE, Allowed
 
 if TYPE_CHECKING:
     from imaging.training.recipe import Recipe
@@ -20,6 +21,15 @@ CPU_BATCH, CPU_RATE = 64, 1e-3
 GPU_BATCH, GPU_RATE = 1024, 2e-3
 #: Settings that a file may have for the run as a whole; those of a recipe stand in a table of their own.
 RUN_SETTINGS = ("rounds", "shortest_round", "patience")
+#: Which numbers the settings of a recipe may be.
+RECIPE_NUMBERS: Final = {
+    "batch": COUNT,
+    "rate": MORE_THAN_0,
+    "weight_decay": Allowed(0.0, whole=False),
+    "warmup": Allowed(0),
+    "ema": SHARE,
+    "positives": SHARE,
+}
 
 
 @dataclass(frozen=True)
@@ -56,25 +66,24 @@ class TrainOptions:
     repeats_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if self.minutes is not None and not self.minutes > 0:
-            raise UsageError("usage.option", f"minutes must be more than 0, not {self.minutes}")
-        counts = {"rounds": self.rounds, "shortest_round": self.shortest_round, "patience": self.patience}
-        for name, value in counts.items():
-            absent = value is None and name == "patience"
-            if not absent and (not isinstance(value, int) or value < 1):
-                raise UsageError("usage.option", f"{name} must be a whole number from 1, not {value!r}")
+        COUNT.check("rounds", self.rounds)
+        COUNT.check("shortest_round", self.shortest_round)
+        optional = {"minutes": MORE_THAN_0, "patience": COUNT, "batch": COUNT, "rate": MORE_THAN_0}
+        for name, allowed in optional.items():
+            if (value := getattr(self, name)) is not None:
+                allowed.check(name, value)
 
 
 def make_recipe(options: TrainOptions, *, steps: int, seed: int, device: str) -> Recipe:
     """The recipe of a run.
 
     Raises:
-        UsageError: ``usage.option`` for fewer steps than one, ``train.recipe`` for a setting that does not exist.
+        UsageError: ``usage.option`` for a number that cannot be, ``train.recipe`` for a setting that does not exist.
     """
     from imaging.training.recipe import Recipe
 
-    if steps < 1:
-        raise UsageError("usage.option", f"steps must be at least 1, not {steps}")
+    COUNT.check("steps", steps)
+    SEED.check("seed", seed)
     on_gpu = device.partition(":")[0] == "cuda"
     asked = {
         "batch": options.batch,
@@ -90,6 +99,8 @@ def make_recipe(options: TrainOptions, *, steps: int, seed: int, device: str) ->
         **{name: value for name, value in asked.items() if value is not None},
     }
     _check_names(values, {f.name for f in fields(Recipe)} - {"steps", "seed"})
+    for name in RECIPE_NUMBERS.keys() & values.keys():
+        RECIPE_NUMBERS[name].check(name, values[name])
     return Recipe(0 if options.minutes is not None else steps, seed=seed, **values)
 
 
@@ -120,7 +131,9 @@ def read_settings(path: Path, options: TrainOptions) -> tuple[TrainOptions, dict
     begun = "weights_sha256" in values
     if not begun:
         _check_names(values, {"recipe", "network", *RUN_SETTINGS}, where=path)
-    whole = {name: int(recipe.pop(name)) for name in ("steps", "seed") if recipe.get(name) is not None}
+    whole = {name: value for name in ("steps", "seed") if (value := recipe.pop(name, None)) is not None}
+    if begun and whole.get("steps") == 0:  # a timed run: its pace says how many
+        del whole["steps"]
     run = {name: values[name] for name in RUN_SETTINGS if name in values}
     kept = {"pace": values["pace"], "repeats_sha256": values["weights_sha256"]} if begun and "pace" in values else {}
     return replace(options, vision=vision, text=text, recipe=recipe, **kept, **run), whole

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imaging.errors import InputError, OutputError, UsageError
+from imaging.errors import InputError, OutputError
 from imaging.io.atomic import write_bytes, write_text
 from imaging.provenance import creation_time, file_sha256, library_versions, software_version
+from pipelines.allowed import COUNT, SEED, TUNED_WINDOWS
 from pipelines.training_data import gather
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def tune_to_folder(
     from imaging.training.text_tuning import TuningRecipe, tune_text
 
     chosen, plan = options or TuneOptions(), recipe or TuningRecipe()
-    if plan.steps < 1 or chosen.windows < 4:
-        raise UsageError("usage.option", f"{plan.steps} steps on {chosen.windows} windows")
+    COUNT.check("steps", plan.steps)
+    SEED.check("seed", plan.seed)
+    TUNED_WINDOWS.check("windows", chosen.windows)
     folder = Path(output)
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError("output.exists", "the folder exists and is not empty", where=folder)

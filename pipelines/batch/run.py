@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from imaging.errors import CODES, UsageError, printable
 from imaging.io.atomic import output_error
+from pipelines.allowed import COUNT
 from pipelines.analysis_options import AnalysisOptions
 from pipelines.batch.cases import Case, discover
 from pipelines.batch.ledger import Ledger, State, exclusive, key_of
@@ -87,6 +88,7 @@ def run_batch(
     """
     source, out = Path(folder), Path(output)
     AnalysisOptions(**options)  # refuses what cannot be before a case is looked for
+    COUNT.check("jobs", jobs)
     _check_apart(source, out)
     reporter = Silent() if reporter is None else reporter
     wanted = tuple(dict.fromkeys((*formats, *NEEDED_FORMATS)))

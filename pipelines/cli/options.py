@@ -8,16 +8,38 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from pipelines.allowed import BLOCK, COUNT, FINDINGS, SEED, SHARE, Allowed
+
+
+def number(allowed: Allowed, **named: Any) -> Parameter:
+    """How an option for a number is read, further settings of the option after it; every such option has this.
+
+    A value that is not allowed ends the command with the code ``usage.option`` and the option's name, before anything
+    is read or written.
+    """
+
+    def convert(type_: Any, tokens: Any) -> int | float:
+        token = tokens[-1]
+        return allowed.read(token.keyword or "the number", token.value)
+
+    return Parameter(converter=convert, n_tokens=1, accepts_keys=False, **named)
+
+
+Count = Annotated[int, number(COUNT)]
+Seed = Annotated[int, number(SEED)]
+#: A block of the transformer; by default the model card's.
+Layer = Annotated[int | None, number(BLOCK)]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Analysis:
     """How a CT is analysed."""
 
-    threshold: float | None = None
+    threshold: Annotated[float | None, number(SHARE)] = None
     """Marks with at least this score (0 to 1) are findings. By default the model's operating point."""
 
-    max_findings: int = 20
+    max_findings: Annotated[int, number(FINDINGS)] = 20
     """At most so many findings, the most suspicious first."""
 
     weights: Path | None = None

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.errors import ImagingError, InputError, UsageError
+from imaging.errors import ImagingError, InputError
 from imaging.io import list_series
 from imaging.provenance import file_sha256
+from pipelines.allowed import READERS
 from pipelines.preparation.collected import Collected, Dropped, Scan, Table
 from pipelines.preparation.lidc_nodules import Nodule, Place, nodules_of
 from pipelines.preparation.lidc_xml import Reading, read_reading
 from pipelines.preparation.sentences import Kind, Margin, nodule_sentence
 from pipelines.preparation.tcia import SeriesFolder, find_series
 
-READERS = 4
 TRUTH_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "readers")
 RATED = ("texture", "calcification", "margin", "lobulation", "spiculation", "malignancy")
 
@@ -43,8 +43,7 @@ def collect_lidc(
         InputError: ``collection.layout``.
         UsageError: ``usage.option``.
     """
-    if not 1 <= min_readers <= READERS:
-        raise UsageError("usage.option", f"min_readers is {min_readers}, not 1 to {READERS}")
+    READERS.check("min_readers", min_readers)
     folders, dropped = find_series(root, collection="LIDC-IDRI")
     readings, tables, broken = _readings(annotations or root)
     dropped += broken
@@ -65,8 +64,8 @@ def collect_lidc(
     return Collected(
         kind="lidc",
         rule=(
-            f"1: at least {min_readers} of {READERS} readers outlined one and the same nodule of 3 mm or more; 0: no "
-            "reader outlined any (nodules under 3 mm do not count); between the two nobody says"
+            f"1: at least {min_readers} of {READERS.most} readers outlined one and the same nodule of 3 mm or more; 0: "
+            "no reader outlined any (nodules under 3 mm do not count); between the two nobody says"
         ),
         scans=tuple(scans),
         dropped=tuple(dropped),

@@ -16,6 +16,7 @@ from typing import Any
 from imaging.errors import InputError, OutputError, UsageError
 from imaging.io.atomic import atomic_folder
 from imaging.provenance import creation_time, file_sha256, software_version
+from pipelines.allowed import SEED, SHARE
 from pipelines.preparation.collected import Collected, Dropped, Scan, Table, counted, read_splits, split_of
 
 MANIFEST, UNCERTAIN, LINEAGE, LINKED = "manifest.csv", "uncertain.csv", "lineage.json", "scans"
@@ -49,11 +50,11 @@ class Destination:
         """Refuse what cannot be written, before the long work begins.
 
         Raises:
-            UsageError: ``usage.option`` for a share outside 0 to 1, or truth inside the prepared folder.
+            UsageError: ``usage.option`` for a share or a seed that cannot be, or truth inside the prepared folder.
             OutputError: ``output.exists``.
         """
-        if not 0.0 <= self.val_share <= 1.0:
-            raise UsageError("usage.option", f"the share of val is {self.val_share}, not 0 to 1")
+        SHARE.check("the share of val", self.val_share)
+        SEED.check("seed", self.seed)
         output, truth = self.output.resolve(), self.truth_folder.resolve()
         if output == truth or output in truth.parents or truth in output.parents:
             raise UsageError("usage.option", "the truth must lie in a folder of its own, apart from the output")

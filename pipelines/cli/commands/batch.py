@@ -9,7 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import Analysis, Formats, OutputFolder, Voice, chosen_formats
+from pipelines.allowed import COUNT
+from pipelines.cli.options import Analysis, Formats, OutputFolder, Voice, chosen_formats, number
 from pipelines.cli.speak import progress, tell
 from pipelines.exit_codes import Exit
 from pipelines.strict_json import encodable
@@ -20,7 +21,7 @@ def batch(
     /,
     *,
     output: OutputFolder,
-    jobs: Annotated[int, Parameter(name=["--jobs", "-j"])] = 1,
+    jobs: Annotated[int, number(COUNT, name=["--jobs", "-j"])] = 1,
     formats: Formats = None,
     show_identifiers: Annotated[bool, Parameter(negative="")] = False,
     explain: bool = True,

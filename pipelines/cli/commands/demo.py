@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from imaging.outputs import words
-from pipelines.cli.options import Analysis, Voice
+from pipelines.allowed import SEED as SEEDS
+from pipelines.cli.options import Analysis, Voice, number
 from pipelines.cli.speak import progress, tell
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def demo(
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo-output"),
-    seed: int | None = None,
+    seed: Annotated[int | None, number(SEEDS)] = None,
     analysis: Analysis = Analysis(),  # noqa: B008 - a frozen value
     voice: Voice = Voice(),  # noqa: B008
 ) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pipelines.cli.options import OutputFolder, Voice
+from pipelines.allowed import RESAMPLES
+from pipelines.cli.options import OutputFolder, Seed, Voice, number
 from pipelines.cli.speak import progress, tell
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def evaluate(
     output: OutputFolder,
     excluded: Path | None = None,
     series: Path | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    resamples: Annotated[int, number(RESAMPLES)] = 1000,
+    seed: Seed = 0,
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
 ) -> int:
     """Score findings against a truth by the LUNA16 protocol: CPM with its interval, curve, breakdowns, doubts.

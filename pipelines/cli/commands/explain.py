@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import Analysis, CamMethod, Formats, OutputFolder, Voice
+from pipelines.cli.options import Analysis, CamMethod, Formats, Layer, OutputFolder, Voice
 from pipelines.cli.speak import progress, tell
 
 
@@ -17,7 +17,7 @@ def explain(
     *,
     output: OutputFolder,
     series: str | None = None,
-    layer: int | None = None,
+    layer: Layer = None,
     method: CamMethod | None = None,
     whole_lungs: Annotated[bool, Parameter(negative="")] = False,
     formats: Formats = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import CamMethod, Voice
+from pipelines.cli.options import CamMethod, Count, Layer, Seed, Voice
 from pipelines.cli.speak import progress, tell
 
 
@@ -16,11 +16,11 @@ def faithfulness(
     /,
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    windows: int = 40,
+    windows: Count = 40,
     weights: Path | None = None,
-    layer: int | None = None,
+    layer: Layer = None,
     method: CamMethod | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "cpu",
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
 ) -> int:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from pipelines.cli.options import OutputFolder, Voice, split_commas
+from pipelines.allowed import READERS, SHARE, SUBSET
+from pipelines.cli.options import OutputFolder, Seed, Voice, number, split_commas
 from pipelines.cli.speak import progress, tell
 from pipelines.cli.table import PREPARATIONS
 
@@ -27,10 +28,10 @@ class Split:
     truth: Path | None = None
     """A new folder for what says where nodules lie, apart from the output. By default OUTPUT-truth."""
 
-    val: float = 0.2
+    val: Annotated[float, number(SHARE)] = 0.2
     """Share of the patients to validate on, chosen by a hash of each."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of that choice."""
 
     splits: Path | None = None
@@ -53,7 +54,7 @@ def lidc(
     /,
     *,
     output: OutputFolder,
-    min_readers: int = 3,
+    min_readers: Annotated[int, number(READERS)] = 3,
     annotations: Path | None = None,
     split: Split = Split(),
     voice: Voice = Voice(),  # noqa: B008
@@ -103,12 +104,9 @@ def luna16(
     val_subsets
         Numbers of the subsets to validate on, such as 9 or 8,9, instead of a hash.
     """
-    from imaging.errors import UsageError
     from pipelines.preparation.luna16 import collect_luna16
 
-    if not all(number.isdigit() for number in val_subsets):
-        raise UsageError("usage.option", f"val subsets are numbers, not {', '.join(val_subsets)}")
-    numbers = [int(number) for number in val_subsets]
+    numbers = [int(SUBSET.read("each of --val-subsets", text)) for text in val_subsets]
     return _prepare(
         lambda hear: collect_luna16(folder, val_subsets=numbers, on_progress=hear),
         output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli.options import OutputFolder, Voice
+from pipelines.cli.options import Count, OutputFolder, Seed, Voice
 from pipelines.cli.speak import progress, tell
 
 
@@ -16,9 +16,9 @@ def crops(
     output: OutputFolder,
     candidates: Path | None = None,
     scans: Path | None = None,
-    a_nodule: int = 24,
-    free: int = 200_000,
-    seed: int = 0,
+    a_nodule: Count = 24,
+    free: Count = 200_000,
+    seed: Seed = 0,
     device: str = "cpu",
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
 ) -> int:

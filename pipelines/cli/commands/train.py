@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import OutputFolder, Voice
+from pipelines.allowed import COUNT, MORE_THAN_0, SEED
+from pipelines.cli.options import Count, OutputFolder, Voice, number
 from pipelines.cli.speak import progress, tell
 from pipelines.memory import keep_freed_memory
 from pipelines.training_launch import is_first, is_launched, launch
@@ -24,13 +25,13 @@ def train(
     manifest: Path | None = None,
     pack: Path | None = None,
     output: OutputFolder,
-    steps: int | None = None,
-    minutes: float | None = None,
-    seed: int | None = None,
+    steps: Annotated[int | None, number(COUNT)] = None,
+    minutes: Annotated[float | None, number(MORE_THAN_0)] = None,
+    seed: Annotated[int | None, number(SEED)] = None,
     device: str = "cpu",
-    devices: int = 1,
+    devices: Count = 1,
     precision: str = "auto",
-    patience: int | None = None,
+    patience: Annotated[int | None, number(COUNT)] = None,
     recipe: Path | None = None,
     start: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -74,7 +75,7 @@ def train(
     started_s = time.monotonic() - _age_s()
     cases = _one_of(manifest, pack)
     if devices != 1 and not is_launched():
-        return launch(sys.argv[1:], _count(devices))
+        return launch(sys.argv[1:], devices)
     check_device(device)
     chosen, numbers = _settings(recipe, steps=steps, seed=seed, minutes=minutes)
     if patience is not None:
@@ -109,14 +110,6 @@ def _one_of(manifest: Path | None, pack: Path | None) -> Path:
     return cases
 
 
-def _count(devices: int) -> int:
-    from imaging.errors import UsageError
-
-    if devices < 1:
-        raise UsageError("usage.option", f"devices must be at least 1, not {devices}")
-    return devices
-
-
 def _settings(
     recipe: Path | None, *, steps: int | None, seed: int | None, minutes: float | None
 ) -> tuple[Any, dict[str, int]]:
@@ -131,7 +124,7 @@ def _settings(
         chosen = replace(chosen, pace=None, repeats_sha256=None)  # another run than the one on file
     given = {"steps": steps, "seed": seed}
     numbers = {"steps": STEPS, "seed": 0} | numbers | {k: v for k, v in given.items() if v is not None}
-    return chosen, {**numbers, "steps": numbers["steps"] or STEPS}
+    return chosen, numbers
 
 
 def _age_s() -> float:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pipelines.cli.options import OutputFolder, Voice, split_commas
+from pipelines.allowed import TUNED_WINDOWS
+from pipelines.cli.options import Count, OutputFolder, Seed, Voice, number, split_commas
 from pipelines.cli.speak import progress, tell
 
 Words = Annotated[tuple[str, ...], Parameter(converter=split_commas, n_tokens=1, negative="", accepts_keys=False)]
@@ -19,10 +20,10 @@ def tune(
     output: OutputFolder,
     weights: str | None = None,
     name: str = "tuned",
-    steps: int = 1200,
-    windows: int = 8000,
+    steps: Count = 1200,
+    windows: Annotated[int, number(TUNED_WINDOWS)] = 8000,
     collections: Words = (),
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "cpu",
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
 ) -> int:
