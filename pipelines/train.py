@@ -7,7 +7,8 @@ after each, it is validated and a checkpoint is written, from which a stopped ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,8 +109,9 @@ def train_to_folder(
     trainer = _trainer(net, data, recipe, processes, pace)
     run = _Run(trainer, data, folder, chosen, identity(trainer, data, chosen, start))
     history = go_on(trainer, folder / CHECKPOINT, run.who) if resume else []
-    judged = _all_rounds(run, history, on_progress if processes.first else None)
-    return _finish(run, history, judged)
+    with _can_go_on(folder):
+        judged = _all_rounds(run, history, on_progress if processes.first else None)
+        return _finish(run, history, judged)
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -117,6 +119,18 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         raise UsageError("train.no_checkpoint", f"there is no {CHECKPOINT}", where=folder)
     if not resume and folder.is_dir() and any(path.name != CACHE for path in folder.iterdir()):
         raise OutputError("output.exists", "the folder exists and is not empty", where=folder)
+
+
+@contextmanager
+def _can_go_on(folder: Path) -> Iterator[None]:
+    """Where a run ends because it cannot write, but has a checkpoint, the next step is not to begin it again."""
+    try:
+        yield
+    except OutputError as error:
+        if not (folder / CHECKPOINT).is_file():
+            raise
+        remedy = "see that it can be written there, then give the same command with --resume; the checkpoint is whole"
+        raise OutputError(error.code, error.message, where=error.where, remedy=remedy) from error
 
 
 def _before(on_progress: Callable[[int, int], None] | None, pace: Pace) -> Callable[[int, int], None] | None:
@@ -144,10 +158,10 @@ def _all_rounds(
 ) -> dict[str, Judged] | None:
     """Train until the pace or patience ends it, adding to the history; what the last validation found."""
     trainer, pace, judged = run.trainer, run.trainer.pace, None
+    if trainer.processes.first and not history:
+        write_checkpoint(trainer, run.folder, run.who, history)  # whenever it is stopped, it can go on
     log = RunLog(run.folder, step=trainer.step) if trainer.processes.first else None
     on_step = None if on_progress is None else lambda step: on_progress(*pace.progress(step))
-    if log is not None and not history:
-        write_checkpoint(trainer, run.folder, run.who, history)  # whenever it is stopped, it can go on
     if isinstance(pace, TimedPace) and not history:
         began_s = time.monotonic()
         validate(trainer.mean, run.data, trainer.processes)  # to learn how much time must be kept for it

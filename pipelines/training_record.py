@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imaging.errors import InputError, UsageError
-from imaging.io.atomic import atomic_path, write_bytes, write_text
+from imaging.io.atomic import write_bytes, write_text
 from imaging.models.prompts import concepts
 from imaging.provenance import creation_time, file_sha256
 from pipelines.lineage import made_by
@@ -58,8 +58,7 @@ def write_checkpoint(
 ) -> None:
     """Everything that the next round depends on."""
     notes = {"identity": stable(who), "history": json.dumps(history), "pace": json.dumps(trainer.pace.to_json())}
-    with atomic_path(folder / CHECKPOINT) as unfinished:
-        trainer.save(unfinished, notes=notes)
+    trainer.save(folder / CHECKPOINT, notes=notes)
 
 
 def go_on(trainer: Trainer, checkpoint: Path, who: Mapping[str, Any]) -> list[dict[str, Any]]:

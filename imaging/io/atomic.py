@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 from imaging.errors import OutputError
@@ -34,9 +36,14 @@ _CODES = {
 }
 
 
+#: numpy's words for a write that ended half-way, its only sign of a full disk: the error has no number.
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+
+
 def output_error(error: OSError, path: Path) -> OutputError:
     """The refusal that says what an `OSError` while writing `path` means."""
-    code = _CODES.get(error.errno or 0, "output.failed")
+    number = errno.ENOSPC if error.errno is None and _SHORT_WRITE.search(str(error)) else error.errno or 0
+    code = _CODES.get(number, "output.failed")
     return OutputError(code, error.strerror or str(error) or type(error).__name__, where=path)
 
 
@@ -44,8 +51,8 @@ def output_error(error: OSError, path: Path) -> OutputError:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, with the same suffixes, that becomes `path` when the block ends without an error.
 
-    Missing parent folders are made. A file that is there already stays untouched until the new one is complete. If
-    `path` is a symbolic link, the file that it names is replaced.
+    Missing parent folders are made, and go again if the block fails. A file that is there already stays untouched until
+    the new one is complete. If `path` is a symbolic link, the file that it names is replaced.
 
     Raises:
         OutputError: ``output.disk_full``, ``output.not_writable`` or ``output.failed``; nothing half-written is left.
@@ -58,8 +65,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ['a.txt']
     """
     target = Path(os.path.realpath(path))
-    with _as_output_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with _as_output_errors(target), _inside(target.parent):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder has this name")
         unfinished = _temporary_name(target)
@@ -102,10 +108,9 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         OutputError: ``output.exists``, ``output.disk_full``, ``output.not_writable`` or ``output.failed``.
     """
     target = Path(os.path.realpath(path))
-    with _as_output_errors(target):
+    with _as_output_errors(target), _inside(target.parent):
         if not replace and target.is_dir() and any(target.iterdir()):
             raise FileExistsError(errno.EEXIST, "the folder exists and is not empty")
-        target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = _temporary_name(target)
         unfinished.mkdir()
         try:
@@ -119,6 +124,23 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it that are missing; where the block fails, those that are empty go again."""
+    made = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{place.name} is a file, not a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def _swap_in(unfinished: Path, target: Path, *, replace: bool) -> None:

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch.optim.swa_utils import AveragedModel
 
 from imaging.errors import UsageError
+from imaging.io.atomic import write_bytes
 from imaging.models.intensity import normalize_bytes
 from imaging.models.network import NoduleNet
 from imaging.training.augment import augment
@@ -217,7 +218,11 @@ class Trainer:
         torch._foreach_lerp_([m for m, _ in moving], [n for _, n in moving], 1 - decay)
 
     def save(self, path: Path, *, notes: Mapping[str, str] | None = None) -> None:
-        """Write everything that the next step depends on, and `notes`, to one safetensors file, which appears whole."""
+        """Write everything that the next step depends on, and `notes`, to one safetensors file, which appears whole.
+
+        Raises:
+            OutputError: what `imaging.io.atomic.write_bytes` raises.
+        """
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
         tensors["mean_count"] = self._averaged.n_averaged
@@ -231,9 +236,7 @@ class Trainer:
             "recipe": json.dumps(self.recipe.to_json()),
             "scaler": json.dumps(scaler.state_dict() if scaler is not None else None),
         }
-        part = path.with_name(path.name + ".part")
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata=head)
-        part.replace(path)
+        write_bytes(path, save({k: v.contiguous().cpu() for k, v in tensors.items()}, metadata=head))
 
     def load(self, path: Path) -> None:
         """Go on from a file that `save` wrote; the recipe must be the same."""

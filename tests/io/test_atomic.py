@@ -98,7 +98,45 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 def test_an_error_about_another_file_passes_through(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "out" / "a"):
         (tmp_path / "elsewhere" / "absent").read_bytes()
-    assert tree(tmp_path) == ["out"]
+    assert tree(tmp_path) == []
+
+
+def test_numpy_tells_a_full_disk_without_a_number(tmp_path: Path) -> None:
+    """As `numpy.ndarray.tofile` puts it where a disk of 4 kB is full."""
+    with pytest.raises(OutputError) as caught:
+        fail_half_way(tmp_path / "a", OSError("30000 requested and 4064 written"))
+    assert caught.value.code == "output.disk_full"
+
+
+@pytest.mark.parametrize("place", [atomic_folder, atomic_path])
+def test_folders_above_go_again_if_the_block_fails_and_nobody_else_uses_them(tmp_path: Path, place) -> None:
+    (tmp_path / "old").mkdir()
+    for error in (KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")):
+        with pytest.raises((KeyboardInterrupt, OutputError)), place(tmp_path / "old" / "new" / "deep" / "a"):
+            raise error
+        assert tree(tmp_path) == ["old"]
+
+    def fail_beside() -> None:
+        with place(tmp_path / "old" / "new" / "deep" / "a"):
+            (tmp_path / "old" / "new" / "other").write_text("somebody else's")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_beside()
+    assert tree(tmp_path) == ["old", "old/new", "old/new/other"]
+
+
+@pytest.mark.parametrize("place", [atomic_folder, atomic_path])
+def test_a_file_in_the_way_is_not_called_a_result(tmp_path: Path, place) -> None:
+    (tmp_path / "marks.csv").write_text("precious")
+    with (
+        pytest.raises(OutputError, match=r"marks\.csv is a file, not a folder") as caught,
+        place(tmp_path / "marks.csv" / "a"),
+    ):
+        pass
+    assert caught.value.code == "output.not_writable"
+    assert "remove" not in caught.value.remedy
+    assert (tmp_path / "marks.csv").read_text() == "precious"
 
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
