@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from imaging.errors import Notice
+from imaging.errors import InputError, Notice
 from imaging.evaluation.bootstrap import FrocIntervals, Interval, froc_intervals
 from imaging.evaluation.breakdown import GroupSensitivity, breakdowns, scan_auroc
 from imaging.evaluation.calibration import Calibration, measure_calibration
 from imaging.evaluation.luna16 import FALSE, MAX_MARKS_PER_SCAN, ON_NODULE, FrocResult, evaluate_marks
-from imaging.evaluation.tables import Annotations, read_annotations, read_marks, read_seriesuids
+from imaging.evaluation.tables import Annotations, Marks, read_annotations, read_marks, read_seriesuids
 from imaging.provenance import creation_time, file_sha256, software_version
 from pipelines.allowed import RESAMPLES, SEED
+from pipelines.result_folder import Kind, check_result_folder, result_folder
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 #: Version of the layout of `Evaluation.to_json`.
 SCHEMA_VERSION: Final = 1
 JSON_NAME, PAGE_NAME, PLOT_NAME = "evaluation.json", "evaluation.html", "froc.svg"
+RESULT: Final = Kind(frozenset({JSON_NAME, PAGE_NAME, PLOT_NAME}), JSON_NAME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +115,13 @@ def evaluate(
     SEED.check("seed", seed)
     paths = {"marks": marks, "truth": truth, "excluded": excluded, "series": series}
     given = {role: Path(path) for role, path in paths.items() if path is not None}
-    nodules = read_annotations(given["truth"])
-    result = evaluate_marks(
-        read_marks(given["marks"]),
-        nodules,
-        read_annotations(given["excluded"]) if "excluded" in given else None,
-        read_seriesuids(given["series"]) if "series" in given else None,
-    )
+    told: list[Notice] = []
+    nodules = read_annotations(given["truth"], notices=told)
+    found = read_marks(given["marks"], notices=told)
+    ignored = read_annotations(given["excluded"], notices=told) if "excluded" in given else None
+    scans = read_seriesuids(given["series"], notices=told) if "series" in given else None
+    _check_judged(found, scans or (*nodules.seriesuids, *(ignored.seriesuids if ignored else ())), given)
+    result = evaluate_marks(found, nodules, ignored, scans)
     rng = np.random.default_rng(seed)
     intervals = froc_intervals(result.pool, count=resamples, rng=rng, on_progress=on_progress)
     calibration, doubts = _calibration(result)
@@ -132,8 +134,20 @@ def evaluate(
         truth=nodules,
         inputs={role: {"name": path.name, "sha256": file_sha256(path)} for role, path in given.items()},
         settings={"resamples": resamples, "seed": seed},
-        notices=result.notices + doubts,
+        notices=(*told, *result.notices, *doubts),
     )
+
+
+def _check_judged(marks: Marks, known: Iterable[str], given: Mapping[str, Path]) -> None:
+    """Refuse marks of which none is of a scan that is known; no mark at all is a detector that found nothing."""
+    scans = set(known)
+    if marks.seriesuids and not scans & set(marks.seriesuids):
+        source = "the list of scans" if "series" in given else "the truth"
+        message = (
+            f"{len(marks.seriesuids)} marks of {len(set(marks.seriesuids))} scans, such as {marks.seriesuids[0]!r}, "
+            f"and none of these is in {source}, which has {len(scans)}, such as {min(scans)!r}"
+        )
+        raise InputError("evaluation.no_listed_marks", message, where=given["marks"])
 
 
 def _calibration(result: FrocResult) -> tuple[Calibration | None, tuple[Notice, ...]]:
@@ -147,21 +161,29 @@ def _calibration(result: FrocResult) -> tuple[Calibration | None, tuple[Notice, 
     return measure_calibration(scores, result.verdicts[judged] == ON_NODULE), ()
 
 
-def evaluate_to_folder(marks: str | Path, folder: str | Path, **options: Any) -> tuple[Evaluation, dict[str, Path]]:
-    """`evaluate` with its `options`, then write ``evaluation.json``, ``evaluation.html`` and ``froc.svg``, each whole.
+def evaluate_to_folder(
+    marks: str | Path, folder: str | Path, *, overwrite: bool = False, **options: Any
+) -> tuple[Evaluation, dict[str, Path]]:
+    """`evaluate` with its `options`, then write ``evaluation.json``, ``evaluation.html`` and ``froc.svg``: all or none.
+
+    Args:
+        marks: as for `evaluate`.
+        folder: for the three files; others in it stay as they are.
+        overwrite: replace an earlier evaluation there.
+        options: as for `evaluate`.
 
     Raises:
-        InputError, UsageError: as `evaluate`.
-        OutputError: ``output.*`` if a file cannot be written.
+        InputError, UsageError: as `evaluate`; ``usage.output_exists``.
+        OutputError: ``output.*`` if a file cannot be written; what was there before is still there.
     """
+    check_result_folder(folder, overwrite=overwrite, kind=RESULT)
     evaluation = evaluate(marks, **options)
-    return evaluation, write_evaluation(evaluation, folder)
+    return evaluation, write_evaluation(evaluation, folder, overwrite=overwrite)
 
 
-def write_evaluation(evaluation: Evaluation, folder: str | Path) -> dict[str, Path]:
+def write_evaluation(evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
     """Write an evaluation's three files; returns name -> path."""
     from imaging.evaluation.froc_plot import froc_svg
-    from imaging.io.atomic import write_text
 
     plot = froc_svg(evaluation.result.curve, evaluation.intervals, label=evaluation.inputs["marks"]["name"])
     contents = {
@@ -169,10 +191,10 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> dict[str, Pa
         PAGE_NAME: page(evaluation),
         PLOT_NAME: f'<?xml version="1.0" encoding="utf-8"?>\n{plot}\n',
     }
-    paths = {name: Path(folder) / name for name in contents}
-    for name, text in contents.items():
-        write_text(paths[name], text)
-    return paths
+    with result_folder(folder, overwrite=overwrite, kind=RESULT) as unfinished:
+        for name, text in contents.items():
+            (unfinished / name).write_text(text, encoding="utf-8", newline="")
+    return {name: Path(folder) / name for name in contents}
 
 
 def page(evaluation: Evaluation) -> str:

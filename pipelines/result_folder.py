@@ -7,8 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from imaging.errors import OutputError, UsageError
 from imaging.io.atomic import TEMPORARY_PREFIX, atomic_folder, output_error
@@ -21,24 +22,39 @@ if TYPE_CHECKING:
 MARK_OF_A_RESULT = "report.json"
 
 
-def result_files(folder: Path) -> set[Path]:
-    """The files in `folder` that a writer of `imaging.outputs.registry` has written."""
-    names = {name for row in WRITERS.values() for name in row.files}
-    return {path for path in folder.iterdir() if path.name in names} if folder.is_dir() else set()
+@dataclass(frozen=True)
+class Kind:
+    """One kind of result that a folder can hold.
+
+    Args:
+        names: of all files that it may have.
+        mark: the file that is written last and removed first.
+    """
+
+    names: frozenset[str]
+    mark: str
+
+
+#: What ``predict``, ``explain`` and ``batch`` write.
+ANALYSIS: Final = Kind(frozenset(name for row in WRITERS.values() for name in row.files), MARK_OF_A_RESULT)
+
+
+def result_files(folder: Path, kind: Kind = ANALYSIS) -> set[Path]:
+    """The files in `folder` that belong to a result of this kind."""
+    return {path for path in folder.iterdir() if path.name in kind.names} if folder.is_dir() else set()
 
 
 def without_results(path: str | Path, infos: Iterable[SeriesInfo]) -> list[SeriesInfo]:
     """The series of a path without those that an earlier run wrote: maps and DICOM objects beside a report."""
     root = Path(path)
-    names = {name for row in WRITERS.values() for name in row.files}
 
     def written(file: str) -> bool:
-        return Path(file).name in names and (root / file).with_name(MARK_OF_A_RESULT).is_file()
+        return Path(file).name in ANALYSIS.names and (root / file).with_name(MARK_OF_A_RESULT).is_file()
 
     return [info for info in infos if not (root.is_dir() and info.files and all(map(written, info.files)))]
 
 
-def check_result_folder(folder: str | Path, *, overwrite: bool = False) -> None:
+def check_result_folder(folder: str | Path, *, overwrite: bool = False, kind: Kind = ANALYSIS) -> None:
     """Refuse a place that `result_folder` would refuse; call it before the long work begins.
 
     Raises:
@@ -47,8 +63,9 @@ def check_result_folder(folder: str | Path, *, overwrite: bool = False) -> None:
     """
     target = Path(folder)
     if target.exists() and not target.is_dir():
-        raise UsageError("usage.output_exists", "a file has this name", where=target)
-    ours = result_files(target)
+        remedy = "name a folder; the file stays as it is"
+        raise UsageError("usage.output_exists", "a file has this name", where=target, remedy=remedy)
+    ours = result_files(target, kind)
     if ours and not overwrite:
         raise UsageError(
             "usage.output_exists", f"the folder holds {len(ours)} files of an earlier result", where=target
@@ -59,27 +76,27 @@ def check_result_folder(folder: str | Path, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def result_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def result_folder(folder: str | Path, *, overwrite: bool = False, kind: Kind = ANALYSIS) -> Iterator[Path]:
     """A temporary folder whose files become those of `folder` when the block ends without an error.
 
     A folder that is new, empty or holds nothing but an earlier result is exchanged in one step. In a folder with other
-    files (which are never touched) each new file is put in place whole, `MARK_OF_A_RESULT` last, and files of the
+    files (which are never touched) each new file is put in place whole, the mark of its kind last, and files of the
     earlier result that the new one lacks are removed.
 
     Raises:
         UsageError: see `check_result_folder`.
         OutputError: the folder cannot be written; what was there before is still there.
     """
-    check_result_folder(folder, overwrite=overwrite)
+    check_result_folder(folder, overwrite=overwrite, kind=kind)
     target = Path(folder)
-    ours = result_files(target)
+    ours = result_files(target, kind)
     if _can_be_exchanged(target, ours):
         with atomic_folder(target, replace=bool(ours)) as unfinished:
             yield unfinished
     else:
         with _inside(target) as unfinished:
             yield unfinished
-            _move_in(unfinished, target)
+            _move_in(unfinished, target, kind)
 
 
 def _can_be_exchanged(target: Path, ours: set[Path]) -> bool:
@@ -102,11 +119,11 @@ def _inside(target: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _move_in(unfinished: Path, target: Path) -> None:
-    new = sorted(unfinished.iterdir(), key=lambda path: path.name == MARK_OF_A_RESULT)
+def _move_in(unfinished: Path, target: Path, kind: Kind) -> None:
+    new = sorted(unfinished.iterdir(), key=lambda path: path.name == kind.mark)
     try:
-        (target / MARK_OF_A_RESULT).unlink(missing_ok=True)
-        for stale in result_files(target) - {target / path.name for path in new}:
+        (target / kind.mark).unlink(missing_ok=True)
+        for stale in result_files(target, kind) - {target / path.name for path in new}:
             stale.unlink()
         for path in new:
             path.replace(target / path.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from imaging.errors import UsageError
+from imaging.io.texts import open_text
 from imaging.models.text import TextConfig
 from imaging.models.vision import VisionConfig
 from pipelines.allowed import COUNT, MORE_THAN_0, SEED, SHARE, Allowed
@@ -114,19 +115,21 @@ def read_settings(path: Path, options: TrainOptions) -> tuple[TrainOptions, dict
         The options, and what the file says of ``steps`` and ``seed``.
 
     Raises:
+        InputError: what `open_text` refuses it with.
         UsageError: ``train.recipe``.
     """
     from imaging.training.losses import LossWeights
 
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with open_text(path) as stream:
+            values = json.load(stream)
         recipe = dict(values.get("recipe", {}))
         network = values.get("network", {})
         vision = VisionConfig(**network["vision"]) if "vision" in network else options.vision
         text = TextConfig(**network["text"]) if "text" in network else options.text
         if "weights" in recipe:
             recipe["weights"] = LossWeights(**recipe["weights"])
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise UsageError("train.recipe", f"{type(error).__name__}: {error}", where=path) from error
     begun = "weights_sha256" in values
     if not begun:

@@ -12,6 +12,8 @@ from imaging.evaluation.tables import Annotations, Marks
 
 #: Fewest marks that are judged to be rounded, and to how many decimals.
 ROUNDED_MARKS, ROUNDED_DECIMALS = 20, 3
+#: So many rows of a table are named at most.
+NAMED_ROWS = 10
 #: Other frames that coordinates are written in by mistake: name -> (axes, signs).
 OTHER_FRAMES = {
     "with x and y negated (RAS instead of LPS)": ((0, 1, 2), (-1.0, -1.0, 1.0)),
@@ -41,6 +43,7 @@ def doubts_about(
         *_doubts_about_scans(marks, scans, mark_scan, truth_scan, scans_given=scans_given),
         *_doubts_about_cap(marks, mark_scan, kept, max_marks),
         *_doubts_about_scores(marks, pool),
+        *_doubts_about_diameters(truth, truth_scan),
         *_doubts_about_frame(marks, truth, pool, mark_scan, truth_scan),
     ]
     if not excluded_given:
@@ -117,6 +120,29 @@ def _doubts_about_scores(marks: Marks, pool: Pool) -> list[Notice]:
         message = f"all {scores.size} probabilities are rounded to {ROUNDED_DECIMALS} decimals or fewer"
         found.append(Notice("evaluation.rounded", message))
     return found
+
+
+def _doubts_about_diameters(truth: Annotations, truth_scan: Ints) -> list[Notice]:
+    """Nodules that no mark can hit, and those that are taken to have the protocol's diameter."""
+    diameters, listed = truth.diameters_mm, truth_scan >= 0
+    kinds = (
+        (listed & (diameters == 0.0), "of 0, so that no mark can hit them"),
+        (listed & (diameters < 0.0), "below 0, for which 10 mm stand in"),
+    )
+    told = [
+        f"{int(rows.sum())} nodules have a diameter {what} ({_rows_named(truth, rows)})"
+        for rows, what in kinds
+        if rows.any()
+    ]
+    return [Notice("evaluation.no_diameter", "; ".join(told))] if told else []
+
+
+def _rows_named(truth: Annotations, chosen: Bools) -> str:
+    rows = np.flatnonzero(chosen).tolist()
+    word, numbers = ("line", [truth.lines[row] for row in rows]) if truth.lines else ("row", [row + 1 for row in rows])
+    first = ", ".join(str(number) for number in numbers[:NAMED_ROWS])
+    more = f" and {len(numbers) - NAMED_ROWS} more" if len(numbers) > NAMED_ROWS else ""
+    return f"{word} {first}{more}"
 
 
 def _doubts_about_frame(

@@ -11,7 +11,8 @@
 5. A missed nodule lowers the sensitivity at every rate. False marks are divided by the number of listed scans, those
    without marks included.
 
-UIDs are compared as exact strings; marks and annotations of scans that are not listed do not count.
+UIDs are compared as exact strings (a file's without the blanks around them); marks and annotations of scans that are
+not listed do not count.
 
 Source: https://luna16.grand-challenge.org/Evaluation/ and Setio et al. 2017, doi:10.1016/j.media.2017.06.015.
 """

@@ -18,7 +18,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from imaging.errors import InputError
+from imaging.errors import InputError, Notice
+from imaging.io.texts import open_text
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,12 +65,14 @@ class Annotations:
         points_mm: (n, 3), LPS mm.
         diameters_mm: (n,); negative where no diameter is known.
         columns: further columns of the file as text, name -> one value an annotation.
+        lines: where each stands in its file, from 1; empty for those of no file.
     """
 
     seriesuids: tuple[str, ...]
     points_mm: Floats
     diameters_mm: Floats
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lines: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.seriesuids)
@@ -85,41 +88,62 @@ class Annotations:
         return cls((), np.empty((0, 3)), np.empty(0))
 
 
-def read_marks(path: Path | str) -> Marks:
+def read_marks(path: Path | str, *, notices: list[Notice] | None = None) -> Marks:
     """Marks from a CSV with the columns ``seriesuid, coordX, coordY, coordZ, probability``.
 
     A file with a header and no row is a detector that found nothing, and is fine.
 
+    Args:
+        path: of the file.
+        notices: what is told of the file is added: ``evaluation.uid_blanks``.
+
     Raises:
-        InputError: ``evaluation.unreadable``, ``evaluation.columns`` or ``evaluation.value``, naming the line.
+        InputError: what `open_text` refuses it with; ``evaluation.unreadable``, ``evaluation.columns`` or
+            ``evaluation.value``, naming the line.
     """
     table = _Table.read(Path(path), (*PLACE_COLUMNS, SCORE_COLUMN))
-    return Marks(table.texts("seriesuid"), table.places(), table.numbers(SCORE_COLUMN))
+    return Marks(_uids(table.texts("seriesuid"), table.path, notices), table.places(), table.numbers(SCORE_COLUMN))
 
 
-def read_annotations(path: Path | str) -> Annotations:
+def read_annotations(path: Path | str, *, notices: list[Notice] | None = None) -> Annotations:
     """Annotations from a CSV with the columns ``seriesuid, coordX, coordY, coordZ, diameter_mm``.
 
-    Raises:
-        InputError: ``evaluation.unreadable``, ``evaluation.columns`` or ``evaluation.value``, naming the line.
+    Args, Raises: as `read_marks`.
     """
     table = _Table.read(Path(path), (*PLACE_COLUMNS, DIAMETER_COLUMN))
     known = {*PLACE_COLUMNS, DIAMETER_COLUMN}
     further = {name: table.texts(name) for name in table.header if name and name not in known}
-    return Annotations(table.texts("seriesuid"), table.places(), table.numbers(DIAMETER_COLUMN), further)
+    uids = _uids(table.texts("seriesuid"), table.path, notices)
+    lines = tuple(line for line, _ in table.rows)
+    return Annotations(uids, table.places(), table.numbers(DIAMETER_COLUMN), further, lines)
 
 
-def read_seriesuids(path: Path | str) -> tuple[str, ...]:
+def read_seriesuids(path: Path | str, *, notices: list[Notice] | None = None) -> tuple[str, ...]:
     """The list of scans: the first column of a CSV without a header (a first line ``seriesuid`` is taken for one).
 
+    Args:
+        path: of the file.
+        notices: as in `read_marks`.
+
     Raises:
-        InputError: ``evaluation.unreadable``; ``evaluation.series_list`` if it is empty or names a scan twice.
+        InputError: what `open_text` refuses it with; ``evaluation.unreadable``; ``evaluation.series_list`` if it is
+            empty or names a scan twice.
     """
-    rows = [row[0] for _, row in _rows(Path(path)) if row[0]]
-    uids = tuple(rows[1:] if rows and rows[0] == "seriesuid" else rows)
+    rows = [row[0] for _, row in _rows(Path(path)) if row[0].strip()]
+    uids = _uids(rows[1:] if rows and rows[0].strip() == "seriesuid" else rows, Path(path), notices)
     if not uids:
         raise InputError("evaluation.series_list", "the list of scans is empty", where=path)
     return check_seriesuids(uids, where=path)
+
+
+def _uids(given: Sequence[str], path: Path, notices: list[Notice] | None) -> tuple[str, ...]:
+    """UIDs without the blanks around them, which no UID has; where there were any, that is told."""
+    uids = tuple(uid.strip() for uid in given)
+    blanks = sum(uid != old for uid, old in zip(uids, given, strict=True))
+    if blanks and notices is not None:
+        message = f"{path.name}: blanks around {blanks} of {len(uids)} series UIDs were dropped"
+        notices.append(Notice("evaluation.uid_blanks", message))
+    return uids
 
 
 def check_seriesuids(uids: Iterable[str], *, where: Path | str | None = None) -> tuple[str, ...]:
@@ -140,10 +164,10 @@ def check_seriesuids(uids: Iterable[str], *, where: Path | str | None = None) ->
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """(line number, fields) of every line that is not blank."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(path) as stream:
             reader = csv.reader(stream, strict=True)
             return [(reader.line_num, row) for row in reader if any(field.strip() for field in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError("evaluation.unreadable", f"not a readable CSV: {error}", where=path) from error
 
 
@@ -172,6 +196,8 @@ class _Table:
             if len(row) != len(header):
                 message = f"line {line} has {len(row)} fields, the header {len(header)}"
                 raise InputError("evaluation.value", message, where=path)
+            if not row[header.index("seriesuid")].strip():
+                raise InputError("evaluation.value", f"line {line}: seriesuid is empty", where=path)
         return cls(path, header, rows[1:])
 
     def texts(self, name: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.errors import InputError
+from imaging.io.texts import open_text
 from imaging.models.prompts import attribute_names
 from imaging.training.report_labels import label_report
 
@@ -61,15 +62,15 @@ def read_rows(manifest: Path) -> tuple[ManifestRow, ...]:
     """The lines of a table of training cases.
 
     Raises:
-        InputError: ``manifest.layout`` if it is not such a table, ``manifest.path`` for a path where nothing is,
-            ``manifest.label`` for a label that is neither 0 nor 1.
+        InputError: what `open_text` refuses it with; ``manifest.layout`` if it is not such a table, ``manifest.path``
+            for a path where nothing is, ``manifest.label`` for a label that is neither 0 nor 1.
     """
     try:
-        with manifest.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(manifest) as stream:
             reader = csv.DictReader(stream, strict=True)
             lines = [(reader.line_num, line) for line in reader]
             columns = list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError("manifest.layout", f"cannot read the table: {error}", where=manifest) from error
     if "path" not in columns or len(set(columns)) != len(columns):
         raise InputError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from imaging.errors import InputError
+from imaging.io.texts import open_text
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -104,15 +105,15 @@ def read_table(path: Path, columns: Iterable[str], *, kind: str) -> list[dict[st
     """The rows of a CSV as text, its column names in lower case, each with its line number under ``line``.
 
     Raises:
-        InputError: ``collection.table`` if it cannot be read or lacks one of `columns`.
+        InputError: what `open_text` refuses it with; ``collection.table`` if it is no CSV or lacks one of `columns`.
     """
     wanted = [name.lower() for name in columns]
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(path) as stream:
             reader = csv.reader(stream, strict=True)
             header = [name.strip().lower() for name in next(reader, [])]
             lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError("collection.table", f"cannot read the table of {kind}: {error}", where=path) from error
     missing = [name for name in wanted if name not in header]
     if missing or len(set(header)) != len(header):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from imaging.errors import ImagingError, InputError
+from imaging.errors import ImagingError, InputError, Notice
 from imaging.evaluation.tables import Annotations, read_annotations
 from imaging.io import list_series
 from imaging.provenance import file_sha256
@@ -41,9 +41,10 @@ def collect_luna16(
         InputError: ``collection.layout``, ``collection.table``, and what `read_annotations` refuses a table with.
     """
     volumes = _volumes(root)
-    annotations = read_annotations(root / "annotations.csv")
+    told: list[Notice] = []
+    annotations = read_annotations(root / "annotations.csv", notices=told)
     found = {name: path for name in (*CANDIDATE_TABLES, EXCLUDED_TABLE) if (path := _anywhere(root, name))}
-    excluded = read_annotations(found[EXCLUDED_TABLE]) if EXCLUDED_TABLE in found else None
+    excluded = read_annotations(found[EXCLUDED_TABLE], notices=told) if EXCLUDED_TABLE in found else None
     scans: list[Scan] = []
     dropped: list[Dropped] = []
     for done, path in enumerate(volumes):
@@ -66,7 +67,7 @@ def collect_luna16(
         dropped=tuple(dropped),
         tables={p.name: file_sha256(p) for p in (root / "annotations.csv", *found.values())},
         truth=_truth(annotations, excluded, found),
-        notes=_notes(annotations, excluded, scans),
+        notes=(*_notes(annotations, excluded, scans), *(notice.message for notice in told)),
     )
 
 
@@ -116,7 +117,7 @@ def _truth(annotations: Annotations, excluded: Annotations | None, found: Mappin
     name = next((n for n in CANDIDATE_TABLES if n in found), None)
     if name is not None:
         rows = read_table(found[name], CANDIDATE_COLUMNS, kind="LUNA16's candidates")
-        kept = tuple(tuple(row.get(column.lower(), "") for column in CANDIDATE_COLUMNS) for row in rows)
+        kept = tuple(tuple(row.get(column.lower(), "").strip() for column in CANDIDATE_COLUMNS) for row in rows)
         truth["candidates.csv"] = Table(CANDIDATE_COLUMNS, kept)
     return truth
 

@@ -52,6 +52,7 @@ class Destination:
         Raises:
             UsageError: ``usage.option`` for a share or a seed that cannot be, or truth inside the prepared folder.
             OutputError: ``output.exists``.
+            InputError: what `read_splits` refuses the table of splits with.
         """
         SHARE.check("the share of val", self.val_share)
         SEED.check("seed", self.seed)
@@ -61,6 +62,8 @@ class Destination:
         for folder in (output, truth):
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise OutputError("output.exists", "the folder exists and is not empty", where=folder)
+        if self.splits is not None:
+            read_splits(self.splits)
 
 
 @dataclass(frozen=True)

@@ -299,3 +299,23 @@ def test_a_whole_collection_takes_seconds():
     start = time.perf_counter()
     evaluate_marks(*tables, scans)
     assert time.perf_counter() - start < 10
+
+
+def test_nodules_without_a_diameter_are_told_with_their_rows():
+    rows = [("a", (0, 0, 0), 0.5), ("z", (0, 0, 0), 0.9)]
+    truth = [NODULE, ("a", (9.0, 0.0, 0.0), 0.0), ("a", (30.0, 0.0, 0.0), -1.0), ("z", (0.0, 0.0, 0.0), 0.0)]
+    result = evaluate_marks(marks_of(rows), notes_of(truth), notes_of([("a", (5, 5, 5), -1)]), ["a"])
+    (told,) = (notice.message for notice in result.notices if notice.code == "evaluation.no_diameter")
+    assert told == (
+        "1 nodules have a diameter of 0, so that no mark can hit them (row 2); "
+        "1 nodules have a diameter below 0, for which 10 mm stand in (row 3)"
+    )
+    sure = evaluate_marks(marks_of(rows), notes_of([NODULE]), notes_of([("a", (5, 5, 5), -1)]), ["a"])
+    assert "evaluation.no_diameter" not in codes(sure)
+
+
+def test_of_many_nodules_without_a_diameter_ten_are_named():
+    truth = [NODULE, *(("a", (float(x), 0.0, 0.0), 0.0) for x in range(20, 32))]
+    result = evaluate_marks(marks_of([]), notes_of(truth), None, ["a"])
+    (told,) = (notice.message for notice in result.notices if notice.code == "evaluation.no_diameter")
+    assert told.endswith("(row 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more)")

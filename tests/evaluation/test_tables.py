@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imaging.errors import InputError
+from imaging.errors import CODES, InputError
 from imaging.evaluation.tables import read_annotations, read_marks, read_seriesuids
 
 
@@ -43,8 +43,23 @@ def test_a_header_alone_is_a_detector_that_found_nothing(write):
     assert read_marks(write("seriesuid,coordX,coordY,coordZ,probability\n")).seriesuids == ()
 
 
-def test_uids_are_kept_to_the_letter(write):
-    assert read_marks(write("seriesuid,coordX,coordY,coordZ,probability\n 007,1,2,3,1\n")).seriesuids == (" 007",)
+def test_uids_are_kept_to_the_letter_but_for_blanks_around_them(write):
+    told = []
+    head = "seriesuid,coordX,coordY,coordZ,probability\n"
+    assert read_marks(write(head + "007,1,2,3,1\n1e3,1,2,3,1\n"), notices=told).seriesuids == ("007", "1e3")
+    assert told == []
+    assert read_marks(write(head + " 007,1,2,3,1\n1 2,1,2,3,1\n7\t,1,2,3,1\n"), notices=told).seriesuids == (
+        "007",
+        "1 2",
+        "7",
+    )
+    (notice,) = told
+    assert (notice.code, "around 2 of 3" in notice.message) == ("evaluation.uid_blanks", True)
+    truth = write("seriesuid,coordX,coordY,coordZ,diameter_mm\n\na\u00a0,1,2,3,1\n")
+    assert read_annotations(truth, notices=told).seriesuids == ("a",)
+    assert read_annotations(truth).lines == (3,)
+    assert read_seriesuids(write(" seriesuid \n a\nb\n"), notices=told) == ("a", "b")
+    assert [notice.code for notice in told] == ["evaluation.uid_blanks"] * 3
 
 
 @pytest.mark.parametrize(
@@ -60,6 +75,7 @@ def test_uids_are_kept_to_the_letter(write):
         ("seriesuid,coordX,coordY,coordZ,probability\na,1,2,3,\n", "evaluation.value", "''"),
         ("seriesuid,coordX,coordY,coordZ,probability\n\na,1,2,3\n", "evaluation.value", "line 3 has 4 fields"),
         ("seriesuid,coordX,coordY,coordZ,probability\na,1,5,2,3,0.5\n", "evaluation.value", "6 fields"),
+        ("seriesuid,coordX,coordY,coordZ,probability\n ,1,5,2,0.5\n", "evaluation.value", "line 2: seriesuid is empty"),
         ('seriesuid,coordX,coordY,coordZ,probability\n"a,1,2,3,4\n', "evaluation.unreadable", "not a readable CSV"),
         (b"seriesuid,\xff\xfe\n", "evaluation.unreadable", "not a readable CSV"),
     ],
@@ -72,10 +88,31 @@ def test_what_cannot_be_read_is_refused_with_its_place(write, text, code, words)
     assert refusal.value.where.endswith("table.csv")
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path / "absent.csv", tmp_path):
-        with pytest.raises(InputError, match=r"evaluation\.unreadable"):
-            read_annotations(path)
+@pytest.mark.parametrize("read", [read_marks, read_annotations, read_seriesuids])
+def test_a_missing_file_and_a_folder_are_refused_as_what_they_are(tmp_path, read):
+    (tmp_path / "a.csv").touch()
+    for path, code, words in (
+        (tmp_path / "absent.csv", "input.missing", "check the path"),
+        (tmp_path / "a.csv" / "b.csv", "input.missing", "check the path"),
+        (tmp_path, "input.unreadable", "give the file itself"),
+    ):
+        with pytest.raises(InputError) as refusal:
+            read(path)
+        assert (refusal.value.code, refusal.value.where) == (code, str(path))
+        assert words in refusal.value.remedy
+        assert "UTF-8" not in refusal.value.remedy
+
+
+def test_a_file_that_may_not_be_read_is_not_called_missing(write, monkeypatch):
+    def closed(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    path = write("seriesuid\n")
+    assert CODES["input.unreadable"]  # the table of codes is a file too, and has been read
+    monkeypatch.setattr("pathlib.Path.open", closed)
+    with pytest.raises(InputError, match="Permission denied") as refusal:
+        read_marks(path)
+    assert refusal.value.code == "input.unreadable"
 
 
 def test_the_list_of_scans_has_no_header_but_may_have_one(write):
@@ -83,7 +120,7 @@ def test_the_list_of_scans_has_no_header_but_may_have_one(write):
     assert read_seriesuids(write("seriesuid,split\n1.2,test\n")) == ("1.2",)
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "seriesuid\n", "1.2\n1.3\n1.2\n"])
+@pytest.mark.parametrize("text", ["", "\n\n", "seriesuid\n", "1.2\n1.3\n1.2\n", "1.2\n1.3\n 1.2\n"])
 def test_an_empty_list_or_a_scan_twice_is_refused(write, text):
     with pytest.raises(InputError) as refusal:
         read_seriesuids(write(text))

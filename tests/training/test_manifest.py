@@ -84,8 +84,8 @@ def test_what_is_no_such_table_is_refused(table, text):
 def test_a_file_that_is_no_text_or_not_there_is_refused(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00\x81path")
     assert code(tmp_path / "x.csv") == "manifest.layout"
-    assert code(tmp_path / "y.csv") == "manifest.layout"
-    assert code(tmp_path) == "manifest.layout"
+    assert code(tmp_path / "y.csv") == "input.missing"
+    assert code(tmp_path) == "input.unreadable"
 
 
 @pytest.mark.parametrize("name", ["", "nowhere", "a/nowhere"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
+
 from pipelines.allowed import RESAMPLES
 from pipelines.cli.options import OutputFolder, Seed, Voice, number
 from pipelines.cli.speak import progress, tell
@@ -23,6 +25,7 @@ def evaluate(
     series: Path | None = None,
     resamples: Annotated[int, number(RESAMPLES)] = 1000,
     seed: Seed = 0,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
     voice: Voice = Voice(),  # noqa: B008 - a frozen value
 ) -> int:
     """Score findings against a truth by the LUNA16 protocol: CPM with its interval, curve, breakdowns, doubts.
@@ -34,7 +37,7 @@ def evaluate(
     truth
         A CSV with seriesuid,coordX,coordY,coordZ,diameter_mm.
     output
-        The folder for evaluation.json, evaluation.html and froc.svg.
+        The folder for evaluation.json, evaluation.html and froc.svg; they appear when all of them are complete.
     excluded
         The same columns as the truth; marks on these findings are neither right nor wrong.
     series
@@ -43,6 +46,8 @@ def evaluate(
         Of the bootstrap over scans.
     seed
         Of the bootstrap.
+    overwrite
+        Replace an earlier evaluation in the output folder, once the new one is complete.
     """
     from pipelines.evaluate import evaluate_to_folder
 
@@ -50,6 +55,7 @@ def evaluate(
         evaluation, files = evaluate_to_folder(
             marks,
             output,
+            overwrite=overwrite,
             truth=truth,
             excluded=excluded,
             series=series,

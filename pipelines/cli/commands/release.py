@@ -49,10 +49,12 @@ def release(
 
 def _facts(path: Path | None) -> dict[str, Any]:
     from imaging.errors import UsageError
+    from imaging.io.texts import open_text
 
     if path is None:
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        with open_text(path) as stream:
+            return dict(json.load(stream))
+    except (ValueError, TypeError) as error:
         raise UsageError("usage.option", f"the facts cannot be read: {error}", where=path) from error
