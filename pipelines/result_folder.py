@@ -54,6 +54,23 @@ def without_results(path: str | Path, infos: Iterable[SeriesInfo]) -> list[Serie
     return [info for info in infos if not (root.is_dir() and info.files and all(map(written, info.files)))]
 
 
+def check_new_folder(folder: Path, *, besides: str | None = None) -> None:
+    """Refuse a place for a new folder that holds something already, before the long work begins.
+
+    Args:
+        folder: need not exist.
+        besides: the name of the only thing that may be in it.
+
+    Raises:
+        OutputError: ``output.exists``.
+    """
+    if folder.exists() and not folder.is_dir():
+        remedy = "give the name of a new folder; the file stays as it is"
+        raise OutputError("output.exists", "a file has this name", where=folder, remedy=remedy)
+    if folder.is_dir() and any(path.name != besides for path in folder.iterdir()):
+        raise OutputError("output.exists", "the folder exists and is not empty", where=folder)
+
+
 def check_result_folder(folder: str | Path, *, overwrite: bool = False, kind: Kind = ANALYSIS) -> None:
     """Refuse a place that `result_folder` would refuse; call it before the long work begins.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from imaging.errors import OutputError, UsageError
 from imaging.training.pace import Pace, TimedPace
+from pipelines.result_folder import check_new_folder
 from pipelines.training_data import TrainingData, gather
 from pipelines.training_log import RunLog
 from pipelines.training_pack import is_pack, unpack
@@ -117,8 +118,8 @@ def train_to_folder(
 def _check_folder(folder: Path, *, resume: bool) -> None:
     if resume and not (folder / CHECKPOINT).is_file():
         raise UsageError("train.no_checkpoint", f"there is no {CHECKPOINT}", where=folder)
-    if not resume and folder.is_dir() and any(path.name != CACHE for path in folder.iterdir()):
-        raise OutputError("output.exists", "the folder exists and is not empty", where=folder)
+    if not resume:
+        check_new_folder(folder, besides=CACHE)
 
 
 @contextmanager

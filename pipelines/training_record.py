@@ -25,6 +25,10 @@ NAME = "trained"
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 RUN = "run.json"
+#: Of what decides a run: what an option of ``nodulus train`` says, and what is too long to be shown.
+OPTIONS = {name: f"--{name}" for name in ("steps", "seed", "minutes", "patience", "device", "precision", "start")}
+OPTIONS |= {"processes": "--devices"}
+LONG = ("cases", "sentences_sha256", "noted_pace")
 
 
 def stable(values: Any) -> str:
@@ -78,13 +82,35 @@ def go_on(trainer: Trainer, checkpoint: Path, who: Mapping[str, Any]) -> list[di
         begun, history, pace = (json.loads(notes[name]) for name in ("identity", "history", "pace"))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UsageError("train.no_checkpoint", f"{CHECKPOINT} cannot be read: {error}", where=checkpoint) from error
-    changed = sorted(key for key in who if stable(who[key]) != stable(begun.get(key)))
+    changed = differences(begun, who)
     if changed:
-        raise InputError("train.changed", f"not what the run was begun with: {', '.join(changed)}", where=checkpoint)
+        raise InputError("train.changed", f"not what the run was begun with: {'; '.join(changed)}", where=checkpoint)
     trainer.load(checkpoint)
     if isinstance(trainer.pace, TimedPace):
         trainer.pace.go_on(pace)
     return list(history)
+
+
+def differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Which of the things that decide a run differ, by the names of their options, each with both its values.
+
+    >>> differences({"recipe": {"steps": 6}, "cases": ["a"]}, {"recipe": {"steps": 7}, "cases": ["b"]})
+    ['cases', '--steps was 6, is 7']
+    """
+    found = []
+    for key in sorted(key for key in now if stable(now[key]) != stable(begun.get(key))):
+        old, new = begun.get(key), now[key]
+        if key not in OPTIONS and isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new)
+        elif key in LONG:
+            found.append(key)
+        else:
+            found.append(f"{OPTIONS.get(key, key)} was {_shown(old)}, is {_shown(new)}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value is None else str(value.get("name", value) if isinstance(value, Mapping) else value)
 
 
 def write_net(net: NoduleNet, path: Path) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imaging.errors import InputError, OutputError
+from imaging.errors import InputError
 from imaging.io.atomic import write_bytes, write_text
 from imaging.provenance import creation_time, file_sha256, library_versions, software_version
 from pipelines.allowed import COUNT, SEED, TUNED_WINDOWS
+from pipelines.result_folder import check_new_folder
 from pipelines.training_data import gather
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ def tune_to_folder(
     SEED.check("seed", plan.seed)
     TUNED_WINDOWS.check("windows", chosen.windows)
     folder = Path(output)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError("output.exists", "the folder exists and is not empty", where=folder)
+    check_new_folder(folder)
     model = load_model(weights, device=device)
     data = gather(Path(manifest), folder / "cache", model.net.vision.config)
     rng = np.random.default_rng(plan.seed)

@@ -101,8 +101,14 @@ def split_of(patient: str, *, val_share: float, seed: int) -> Split:
     return "val" if int.from_bytes(digest[:8], "big") < val_share * 2.0**64 else "train"
 
 
-def read_table(path: Path, columns: Iterable[str], *, kind: str) -> list[dict[str, str]]:
+def read_table(path: Path, columns: Iterable[str], *, kind: str, remedy: str | None = None) -> list[dict[str, str]]:
     """The rows of a CSV as text, its column names in lower case, each with its line number under ``line``.
+
+    Args:
+        path: of the table.
+        columns: that it must have.
+        kind: what it is called in a refusal.
+        remedy: what to do about a refusal; by default to give the table as it was published.
 
     Raises:
         InputError: what `open_text` refuses it with; ``collection.table`` if it is no CSV or lacks one of `columns`.
@@ -114,17 +120,21 @@ def read_table(path: Path, columns: Iterable[str], *, kind: str) -> list[dict[st
             header = [name.strip().lower() for name in next(reader, [])]
             lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError("collection.table", f"cannot read the table of {kind}: {error}", where=path) from error
+        raise InputError(
+            "collection.table", f"cannot read the table of {kind}: {error}", where=path, remedy=remedy
+        ) from error
     missing = [name for name in wanted if name not in header]
     if missing or len(set(header)) != len(header):
         raise InputError(
             "collection.table",
             f"{kind} expects the columns {', '.join(wanted)}, each once; found {', '.join(header) or 'nothing'}",
             where=path,
+            remedy=remedy,
         )
     long = next((number for number, row in lines if len(row) > len(header)), None)
     if long is not None:
-        raise InputError("collection.table", f"line {long} has more fields than the table has columns", where=path)
+        text = f"line {long} has more fields than the table has columns"
+        raise InputError("collection.table", text, where=path, remedy=remedy)
     return [{**dict(zip(header, row, strict=False)), "line": str(number)} for number, row in lines]
 
 
@@ -134,10 +144,12 @@ def read_splits(path: Path) -> dict[str, Split]:
     Raises:
         InputError: ``collection.table``.
     """
-    rows = read_table(path, ["split"], kind="a table of splits")
+    remedy = "give a CSV with a column patient or seriesuid, and a column split of train, val or test"
+    rows = read_table(path, ["split"], kind="a table of splits", remedy=remedy)
     name = next((n for n in ("seriesuid", "patient") if rows and n in rows[0]), None)
     if name is None:
-        raise InputError("collection.table", "a table of splits expects the column patient or seriesuid", where=path)
+        text = "a table of splits expects the column patient or seriesuid"
+        raise InputError("collection.table", text, where=path, remedy=remedy)
     decided: dict[str, Split] = {}
     for row in rows:
         split = next((s for s in SPLITS if s == row.get("split", "").strip()), None)
@@ -147,6 +159,7 @@ def read_splits(path: Path) -> dict[str, Split]:
                 "collection.table",
                 f"line {row['line']}: expected a {name} and one of {', '.join(SPLITS)}, the same wherever it stands",
                 where=path,
+                remedy=remedy,
             )
         decided[key] = split
     return decided

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from imaging.errors import ImagingError, InputError
+from imaging.errors import ImagingError, InputError, UsageError
 from imaging.io import list_series
 from imaging.provenance import file_sha256
 from imaging.training.report_codes import codes_of
@@ -65,8 +65,13 @@ def collect_csv(table: Path, columns: Columns, *, on_progress: Callable[[int, in
         on_progress: called as (rows looked at, rows); may raise to cancel.
 
     Raises:
-        InputError: ``collection.table``.
+        InputError: what `read_table` refuses it with.
+        UsageError: ``usage.option`` for a word that stands for both.
     """
+
+    both = columns.positive & columns.negative
+    if both:
+        raise UsageError("usage.option", f"the words for a nodule and those for none share: {_words(both)}")
 
     def label(row: Mapping[str, str]) -> tuple[int | None, str]:
         given = _cell(row, columns.label)
@@ -93,7 +98,7 @@ def collect_reports(
         on_progress: called as (rows looked at, rows); may raise to cancel.
 
     Raises:
-        InputError: ``collection.table``.
+        InputError: what `read_table` refuses it with.
     """
 
     def label(row: Mapping[str, str]) -> tuple[int | None, str]:
@@ -143,9 +148,10 @@ def _collect(
     label: Callable[[Mapping[str, str]], tuple[int | None, str]],
     on_progress: Callable[[int, int], None] | None,
 ) -> Collected:
-    rows = read_table(table, columns.named(), kind=f"'prepare {kind}'")
+    remedy = f"correct the table, or name its columns with the options of 'nodulus prepare {kind}'"
+    rows = read_table(table, columns.named(), kind=f"'prepare {kind}'", remedy=remedy)
     if not rows:
-        raise InputError("collection.table", "the table has no rows", where=table)
+        raise InputError("collection.table", "the table has no rows", where=table, remedy="give one row for each CT")
     found = _Found()
     for done, row in enumerate(rows):
         if on_progress is not None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from imaging.errors import InputError, OutputError, UsageError
+from imaging.errors import InputError, Notice, UsageError
 from imaging.io.atomic import atomic_folder
 from imaging.provenance import creation_time, file_sha256, software_version
 from pipelines.allowed import SEED, SHARE
 from pipelines.preparation.collected import Collected, Dropped, Scan, Table, counted, read_splits, split_of
+from pipelines.result_folder import check_new_folder
 
 MANIFEST, UNCERTAIN, LINEAGE, LINKED = "manifest.csv", "uncertain.csv", "lineage.json", "scans"
 MANIFEST_COLUMNS = ("path", "label", "text", "split", "seriesuid")
@@ -60,8 +61,7 @@ class Destination:
         if output == truth or output in truth.parents or truth in output.parents:
             raise UsageError("usage.option", "the truth must lie in a folder of its own, apart from the output")
         for folder in (output, truth):
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise OutputError("output.exists", "the folder exists and is not empty", where=folder)
+            check_new_folder(folder)
         if self.splits is not None:
             read_splits(self.splits)
 
@@ -130,7 +130,8 @@ def _check_patients(scans: Sequence[Scan]) -> None:
         sides.setdefault(scan.patient, set()).add(scan.split or "")
     torn = sum(len(each) > 1 for each in sides.values())
     if torn:
-        raise InputError("collection.table", f"{torn} patients stand on two sides of the split; each must be on one")
+        text = f"{torn} patients stand on two sides of the split; each must be on one"
+        raise InputError("collection.table", text, remedy="correct the column or the table that decides the split")
 
 
 # --- the prepared folder ---------------------------------------------------------------------------------------------
@@ -210,7 +211,16 @@ def _lineage(collected: Collected, scans: _Sorted, to: Destination, options: Map
         "dropped_because": counted(dropped),
         "dropped": [{"what": each.what, "reason": each.reason} for each in dropped],
         "notes": list(collected.notes),
+        "warnings": [notice.to_json() for notice in _warnings(sides["train"])],
     }
+
+
+def _warnings(train: Mapping[str, int]) -> list[Notice]:
+    """What will keep a training run from starting: it needs both sides."""
+    if train["with_nodule"] and train["without"]:
+        return []
+    text = f"{train['with_nodule']} cases with a nodule and {train['without']} without are there to train on"
+    return [Notice("collection.one_sided", f"{text}; 'nodulus train' needs both and will refuse them")]
 
 
 def listing_sha256(scans: Sequence[Scan]) -> str:

@@ -130,6 +130,72 @@ def test_a_table_of_splits_decides(scans, prepare, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("words", "shared"),
+    [
+        (("--positive", "1,yes", "--negative", "1,no"), "1"),
+        (("--positive", "Frei,x", "--negative", "X,frei"), "frei, x"),
+        (("--positive", "no"), "no"),  # which stands for none by default
+    ],
+)
+def test_a_word_for_both_labels_is_refused(scans, prepare, tmp_path, words, shared):
+    source = write(tmp_path / "own.csv", "path,label", "scans/a.nii.gz,1", "scans/b.nii.gz,no")
+    code, said = prepare("csv", source, "-o", tmp_path / "out", *words)
+    assert code == 2
+    assert f"usage.option: the words for a nodule and those for none share: {shared}\n" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "told"),
+    [
+        ("11", ("--val", 0), "2 cases with a nodule and 0 without"),
+        ("00", ("--val", 0), "0 cases with a nodule and 2 without"),
+        ("10", ("--val", 1), "0 cases with a nodule and 0 without"),
+        ("10", ("--val", 0), None),
+    ],
+)
+def test_cases_that_train_would_refuse_are_told(scans, prepare, tmp_path, labels, options, told, capsys):
+    from pipelines.cli.main import run
+
+    rows = [f"scans/{name}.nii.gz,{label}" for name, label in zip("ab", labels, strict=True)]
+    code, said = prepare("csv", write(tmp_path / "own.csv", "path,label", *rows), "-o", tmp_path / "out", *options)
+    assert code == 0
+    warnings = lineage(tmp_path / "out")["warnings"]
+    assert [each["code"] for each in warnings] == ["collection.one_sided"] * (told is not None)
+    assert ("nodulus: collection.one_sided: " in said) == (told is not None)
+    if told:
+        assert told in said
+        assert told in warnings[0]["message"]
+        assert run(["train", "--manifest", str(tmp_path / "out" / "manifest.csv"), "-o", str(tmp_path / "run")]) == 4
+        assert "manifest.one_sided" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["csv", "reports"])
+def test_the_next_step_names_the_command_that_was_given(scans, prepare, tmp_path, kind):
+    code, said = prepare(kind, write(tmp_path / "own.csv", "file,befund", "scans/a.nii.gz,1"), "-o", tmp_path / "out")
+    assert code == 4
+    assert f"name its columns with the options of 'nodulus prepare {kind}'" in said
+    assert "published" not in said
+    assert ("prepare csv" in said) == (kind == "csv")
+
+
+def test_the_next_step_for_a_table_of_splits(scans, prepare, tmp_path):
+    source = write(tmp_path / "own.csv", "path,label", "scans/a.nii.gz,1")
+    splits = write(tmp_path / "splits.csv", "patient,part", "p,val")
+    code, said = prepare("csv", source, "-o", tmp_path / "out", "--splits", splits)
+    assert code == 4
+    assert "give a CSV with a column patient or seriesuid" in said
+
+
+def test_an_output_that_is_a_file_is_not_said_to_be_removed(scans, prepare, tmp_path):
+    source = write(tmp_path / "own.csv", "path,label", "scans/a.nii.gz,1")
+    code, said = prepare("csv", source, "-o", source)
+    assert code == 1
+    assert "output.exists: a file has this name" in said
+    assert "remove" not in said
+
+
+@pytest.mark.parametrize(
     ("lines", "expected"),
     [
         (["file,label", "scans/a.nii.gz,1"], "expects the columns path, label"),

@@ -240,6 +240,19 @@ def test_a_run_that_was_begun_otherwise_is_not_gone_on_with(run, prepared, some_
     assert weights(tmp_path / "run") == before
 
 
+def test_what_differs_from_the_run_that_was_begun_is_named(run, prepared, options):
+    run("path\nprepared\n")
+    with pytest.raises(InputError) as caught:
+        run("path\nprepared\n", resume=True, steps=7, seed=1, options=replace(options, patience=2, rate=1e-3))
+    said = caught.value.message.partition(": ")[2].split("; ")
+    assert said == [
+        "--patience was not given, is 2",
+        "rate was 0.003, is 0.001",
+        "--seed was 0, is 1",
+        "--steps was 6, is 7",
+    ]
+
+
 def test_nothing_to_go_on_from(run, prepared, tmp_path):
     assert code(run, "path\nprepared\n", resume=True) == "train.no_checkpoint"
     (tmp_path / "run").mkdir()
@@ -255,6 +268,14 @@ def test_another_folder_is_not_written_over(run, prepared, tmp_path):
     with pytest.raises(OutputError) as caught:
         run("path\nprepared\n")
     assert caught.value.code == "output.exists"
+
+
+def test_a_file_in_the_place_of_the_run_folder_is_not_said_to_be_removed(run, prepared, tmp_path):
+    (tmp_path / "run").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match="a file has this name") as caught:
+        run("path\nprepared\n")
+    assert (caught.value.code, "remove" in caught.value.remedy) == ("output.exists", False)
+    assert (tmp_path / "run").read_text(encoding="utf-8") == "mine"
 
 
 def test_other_refusals(run, prepared, some_cases, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +270,8 @@ def _prepare(
         collected = collect(lambda done, total: reporter.stage("collecting", done, total))
         lineage = write_prepared(collected, to, options)
     facts = {"output": str(output), "manifest": str(output / MANIFEST), "truth": str(to.truth_folder), **lineage}
+    for warning in lineage["warnings"]:
+        print(f"nodulus: {warning['code']}: {warning['message']}", file=sys.stderr, flush=True)
     tell(voice, facts, lambda: _text(facts))
     return 0
 
