@@ -109,6 +109,8 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     with _as_output_errors(target), _inside(target.parent):
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file has this name")
         if not replace and target.is_dir() and any(target.iterdir()):
             raise FileExistsError(errno.EEXIST, "the folder exists and is not empty")
         unfinished = _temporary_name(target)

@@ -126,6 +126,17 @@ def test_folders_above_go_again_if_the_block_fails_and_nobody_else_uses_them(tmp
     assert tree(tmp_path) == ["old", "old/new", "old/new/other"]
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_folder_never_takes_the_place_of_a_file(tmp_path: Path, replace: bool) -> None:
+    (tmp_path / "marks.csv").write_text("precious")
+    with (
+        pytest.raises(OutputError, match="a file has this name"),
+        atomic_folder(tmp_path / "marks.csv", replace=replace),
+    ):
+        raise AssertionError("nothing may begin")
+    assert tree(tmp_path) == ["marks.csv"]
+
+
 @pytest.mark.parametrize("place", [atomic_folder, atomic_path])
 def test_a_file_in_the_way_is_not_called_a_result(tmp_path: Path, place) -> None:
     (tmp_path / "marks.csv").write_text("precious")

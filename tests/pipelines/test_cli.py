@@ -479,7 +479,7 @@ def test_evaluate_scores_marks(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run([*tokens, "--resamples", "100"]) == 0
     assert "CPM 0.500" in capsys.readouterr().out
     assert (tmp_path / "out" / "evaluation.html").is_file()
-    assert run([*tokens, "--resamples", "100", "--json"]) == 0
+    assert run([*tokens, "--resamples", "100", "--json", "--overwrite"]) == 0
     assert last_json(capsys.readouterr().out)["evaluation"]["cpm"] == 0.5
     assert run([*tokens, "--resamples", "1"]) == 2
 
