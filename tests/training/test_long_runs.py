@@ -441,7 +441,7 @@ def test_releases_that_cannot_be(ended, tmp_path, capsys):
     assert code(release, unfit, shelf, name="x", licence="CC0") == "train.unfinished"
     (unfit / "trained.safetensors").write_bytes(b"changed")
     assert code(release, unfit, shelf, name="x", licence="CC0") == "weights.changed"
-    assert command(["release", str(ended), "-o", str(shelf), "--name", "y", "--licence", "CC0", "--facts", "no"]) == 2
+    assert command(["release", str(ended), "-o", str(shelf), "--name", "y", "--licence", "CC0", "--facts", "no"]) == 4
     assert [entry["name"] for entry in json.loads((shelf / "manifest.json").read_text())["models"]] == ["small-1"]
 
 
