@@ -1,19 +1,32 @@
-"""What each key does: one method a row of `KEYS`, all of them calls on the session."""
+"""What each key does: one method a row of `KEYS`, all of them calls on the session.
+
+A method returns what there is to say about it where the picture does not show it, and raises `NothingDone` where there
+was nothing to do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from imaging.preprocessing.windows import WINDOWS
+from pipelines.viewer.answers import NO_FINDING, NothingDone, not_measured, not_moved, taken_back
 from pipelines.viewer.axes import order_of, to_world
 from pipelines.viewer.planes import PLANES
 
 if TYPE_CHECKING:
     from pipelines.viewer.planes import Plane
+    from pipelines.viewer.review import Reviewed
     from pipelines.viewer.session import Session
+
+#: A centre that would move by less than this along each axis stays. The picture cannot tell such places apart (it is
+#: half of the way from a voxel's middle to its edge), and what a float rounds is far less.
+UNMOVED_VOXELS: Final = 0.25
+
+#: A radius under half a voxel is none: nothing narrower than a voxel can be measured.
+LEAST_RADIUS_VOXELS: Final = 0.5
 
 
 class Actions:
@@ -100,30 +113,50 @@ class Actions:
 
     def next_finding(self) -> None:
         """The next finding."""
-        self.session.step(1)
+        self._step(1)
 
     def previous_finding(self) -> None:
         """The finding before."""
-        self.session.step(-1)
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        if not self.session.findings:
+            raise NothingDone("There is no finding in the list.")
+        self.session.step(by)
+
+    def _current(self) -> Reviewed:
+        """The selected finding, which most decisions need."""
+        if (row := self.session.current) is None:
+            raise NothingDone(NO_FINDING)
+        return row
 
     def accept(self) -> None:
         """Accept the selected finding."""
+        self._current()
         self.session.decide("accept")
 
     def reject(self) -> None:
         """Reject the selected finding."""
+        self._current()
         self.session.decide("reject")
 
-    def edit_centre(self) -> None:
-        """The selected finding's centre goes to the crosshair."""
+    def edit_centre(self) -> str:
+        """The selected finding's centre goes to the crosshair, which accepts it; where nothing moves, neither."""
+        row = self._current()
+        if self.session.is_at(row.finding.centre_mm, within_voxels=UNMOVED_VOXELS):
+            raise not_moved(row)
+        away = float(np.linalg.norm(np.subtract(row.finding.centre_mm, self.session.point_mm)))
         self.session.decide("edit", centre_mm=list(self.session.point_mm))
+        return f"Finding {row.finding.number} moved by {away:.1f} mm and accepted."
 
-    def measure(self) -> None:
+    def measure(self) -> str:
         """Twice the distance from the centre to the crosshair is the diameter."""
-        if (row := self.session.current) is not None:
-            radius = float(np.linalg.norm(np.subtract(row.finding.centre_mm, self.session.point_mm)))
-            if radius > 0:
-                self.session.decide("edit", diameter_mm=round(2 * radius, 1))
+        row = self._current()
+        if self.session.is_at(row.finding.centre_mm, within_voxels=LEAST_RADIUS_VOXELS):
+            raise not_measured(row)
+        radius = float(np.linalg.norm(np.subtract(row.finding.centre_mm, self.session.point_mm)))
+        self.session.decide("edit", diameter_mm=round(2 * radius, 1))
+        return f"Finding {row.finding.number} measured as {2 * radius:.1f} mm and accepted."
 
     def add_missed(self) -> None:
         """A missed nodule at the crosshair."""
@@ -131,6 +164,7 @@ class Actions:
 
     def comment(self) -> None:
         """Go to the comment field."""
+        self._current()
         self.on_comment()
 
     def ruler(self) -> None:
@@ -141,9 +175,15 @@ class Actions:
         """Keep the ruler that the mouse has drawn."""
         self.session.end_ruler()
 
-    def undo(self) -> None:
+    def undo(self) -> str:
         """Take back the last decision or ruler."""
-        self.session.undo()
+        before = {row.finding.tracking_uid: row for row in self.session.findings}
+        event = self.session.undo()
+        if event is None:
+            raise NothingDone("There is no decision to take back.")
+        after = {row.finding.tracking_uid: row for row in self.session.findings}
+        uid = event.finding
+        return taken_back(event, before.get(uid), after.get(uid), reviewer=self.session.reviewer)
 
     def opacity(self) -> None:
         """The next opacity of the heat maps."""

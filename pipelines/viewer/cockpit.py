@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from imaging.errors import ImagingError
 from pipelines.viewer import layers, mouse
 from pipelines.viewer.actions import Actions
+from pipelines.viewer.answers import NothingDone
 from pipelines.viewer.axes import on_slices, slice_of, slider_ranges, to_world
 from pipelines.viewer.drawings import HEAT_ROLES
 from pipelines.viewer.keys import KEYS
@@ -20,21 +21,31 @@ from pipelines.viewer.shader_reuse import reuse
 from pipelines.viewer.viewing import name_of
 
 
+class Voice(Protocol):
+    """Who says to the reader what a key led to (`ReadingPanel`)."""
+
+    def refuse(self, error: ImagingError) -> None:
+        """Say what was refused."""
+
+    def answer(self, text: str, *, done: bool) -> None:
+        """Say what the last key did, or why it did nothing; an empty text takes the answer before away."""
+
+
 class Cockpit(LayerStack, Actions):
     """One viewer's wiring; every public method without arguments is the action of a row of `KEYS`.
 
     Args:
         viewer: a napari viewer.
         session: what it shows; its layers are added unless the reader has added them already.
-        tell: called with a sentence when something was refused; napari's notification by default.
+        voice: says what was refused and what a key did; napari's notifications by default.
     """
 
-    def __init__(self, viewer: Any, session: Session, *, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, viewer: Any, session: Session, *, voice: Voice | None = None) -> None:
         self.viewer = viewer
         self.session = session
         self.on_comment: Callable[[], None] = lambda: None
         self.on_study: Callable[[int], None] = lambda by: None
-        self._tell = tell or _notify
+        self._voice: Voice = voice or Notifications()
         self._moving = False
         self._ndisplay = viewer.dims.ndisplay
         self._readout = ""
@@ -95,10 +106,15 @@ class Cockpit(LayerStack, Actions):
 
     def do(self, action: str) -> None:
         """Run the action of a key; a refusal is told in its own words, with what to do next."""
+        self._voice.answer("", done=True)
         try:
-            getattr(self, action)()
+            said = getattr(self, action)()
+        except NothingDone as why:
+            self._voice.answer(str(why), done=False)
         except ImagingError as error:
-            self._tell(str(error))
+            self._voice.refuse(error)
+        else:
+            self._voice.answer(said or "", done=True)
 
     # --- what the session says --------------------------------------------------------------------------------------
     def _on_change(self, change: str) -> None:
@@ -255,7 +271,18 @@ def in_a_corner(readout: str) -> str:
     return readout.replace(" · ", "\n").replace("LPS (", "LPS in mm\n").replace(") mm", "")
 
 
-def _notify(text: str) -> None:
-    from napari.utils.notifications import show_error
+class Notifications:
+    """The voice of a cockpit without a panel."""
 
-    show_error(text)
+    def refuse(self, error: ImagingError) -> None:
+        """Say what was refused."""
+        from napari.utils.notifications import show_error
+
+        show_error(str(error))
+
+    def answer(self, text: str, *, done: bool) -> None:
+        """Say what the last key did, or why it did nothing."""
+        from napari.utils.notifications import show_info, show_warning
+
+        if text:
+            (show_info if done else show_warning)(text)

@@ -81,7 +81,7 @@ def export_review() -> None:
     if panel is not None and panel.export.isEnabled():
         panel.export.click()
     elif panel is not None:
-        panel.tell("There is nothing to export yet: open a CT and its result, or mark a nodule.")
+        panel.answer("There is nothing to export yet: open a CT and its result, or mark a nodule.", done=False)
 
 
 def compare_with() -> None:

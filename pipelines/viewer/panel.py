@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtCore import QEvent, QTimer
 
-from imaging.errors import OutputError
+from imaging.errors import ImagingError, OutputError
+from pipelines.viewer.answers import NothingDone
 from pipelines.viewer.cockpit import Cockpit
 from pipelines.viewer.docking import docked
 from pipelines.viewer.drawings import NAMES
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     import napari
 
     from imaging.outputs.case import CaseResult
+
+#: Colours of what is said to the reader.
+REFUSED: Final = "#ff8a65"
+DONE: Final = "#2fd08a"
 
 
 class ReadingPanel(PanelSaving):
@@ -81,18 +86,23 @@ class ReadingPanel(PanelSaving):
             if not self.reviewer.hasFocus():
                 self.reviewer.setText(session.reviewer)
 
-    def tell(self, text: str) -> None:
-        """Say what was refused; it stays until the next thing happens."""
-        self._write(text, "#ff8a65")
+    def tell(self, text: str, *, code: str = "") -> None:
+        """Say what was refused; it stays until the next thing is opened, run or exported well."""
+        self._told_code = code
+        _write(self.message, text, REFUSED)
 
     def say(self, text: str) -> None:
-        """Say what was done; it stays until the next thing happens."""
-        self._write(text, "#2fd08a")
+        """Say what was done; it stays until the next thing is opened, run or exported well."""
+        self._told_code = ""
+        _write(self.message, text, DONE)
 
-    def _write(self, text: str, colour: str) -> None:
-        self.message.setStyleSheet(f"color: {colour};")
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+    def refuse(self, error: ImagingError) -> None:
+        """Say what was refused, in its own words."""
+        self.tell(str(error), code=error.code)
+
+    def answer(self, text: str, *, done: bool) -> None:
+        """Say below the buttons what the last key did, or why it did nothing; it stays until the next key."""
+        _write(self.answered, text, DONE if done else REFUSED)
 
     def event(self, event: Any) -> bool:
         """Taken out of its window: the wiring goes, the picture stays for whoever docks the panel again."""
@@ -132,7 +142,7 @@ class ReadingPanel(PanelSaving):
             self.leave()
         self._busy = True
         try:
-            self.cockpit = Cockpit(self.viewer, session, tell=self.tell)
+            self.cockpit = Cockpit(self.viewer, session, voice=self)
         finally:
             self._busy = False
         self.cockpit.layer("ct").name = NAMES["ct"]  # napari numbers it while the one before is still there
@@ -140,6 +150,7 @@ class ReadingPanel(PanelSaving):
         self.cockpit.on_study = self._page
         self._unsubscribe = session.subscribe(self._on_change)
         self.tell("")
+        self.answer("", done=True)
         self._show()
 
     def leave(self) -> None:
@@ -193,9 +204,8 @@ class ReadingPanel(PanelSaving):
 
     # --- what the reader does ---------------------------------------------------------------------------------------
     def act(self, action: str) -> None:
-        """Run the action of a key; what was said before goes, a refusal is said."""
+        """Run the action of a key."""
         if self.cockpit is not None:
-            self.tell("")
             self.cockpit.do(action)
 
     def _save_comment(self) -> None:
@@ -218,6 +228,7 @@ class ReadingPanel(PanelSaving):
     def _on_result(self, result: CaseResult) -> None:
         """Keep the result where it is found again; show it if its CT is still the open one."""
         folder = own_folder(result.volume.seriesuid)
+        self.tell("")
         self._try(lambda: keep(result, folder))
         session = self.session
         if session is None or session.volume.seriesuid != result.volume.seriesuid:
@@ -227,14 +238,21 @@ class ReadingPanel(PanelSaving):
 
     def _page(self, by: int) -> None:
         """Page through the worklist, if one is docked in this window."""
-        if (worklist := docked(self.viewer, "worklist")) is not None:
-            worklist.step(by)
+        if (worklist := docked(self.viewer, "worklist")) is None:
+            raise NothingDone("There is no worklist to page through: open one with Plugins > nodulus > Worklist.")
+        worklist.step(by)
 
     def _export(self) -> None:
         from pipelines.viewer.export_dialog import export
 
         if self.session is not None:
             self._try(lambda: export(self, self.session))
+
+
+def _write(label: Any, text: str, colour: str) -> None:
+    label.setStyleSheet(f"color: {colour};")
+    label.setText(text)
+    label.setVisible(bool(text))
 
 
 def details(row: Any, maker: str) -> str:

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from imaging.errors import ImagingError
 from imaging.geometry import Volume
 from pipelines.viewer.find_nodules import FindNodules
 from pipelines.viewer.finding_list import FindingList
@@ -29,9 +30,13 @@ from pipelines.viewer.wrapping import WrappedLabel
 class PanelLook(QWidget):
     """The base of `ReadingPanel`; a subclass says what happens."""
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, *, code: str = "") -> None:
         """Say something to the reader."""
         raise AttributeError("tell")
+
+    def refuse(self, error: ImagingError) -> None:
+        """Say what was refused."""
+        raise AttributeError("refuse")
 
     def act(self, action: str) -> None:
         """Run the action of a key."""
@@ -102,6 +107,8 @@ class PanelLook(QWidget):
         self.notices = WrappedLabel()
         self.message = WrappedLabel()
         self.message.hide()
+        self.answered = WrappedLabel()
+        self.answered.hide()
         self.save = QPushButton()
         self.save.clicked.connect(self._save)
         self.save.hide()
@@ -120,6 +127,7 @@ class PanelLook(QWidget):
             self.banner,
             self.findings,
             self._buttons(),
+            self.answered,
             self._entries(),
             self.details,
         ):

@@ -21,12 +21,13 @@ class PanelSaving(PanelLook):
 
     session: Session | None
     draft_of: str | None = None
+    _told_code = ""  # of the refusal that stands in the panel
 
     def _try(self, action: Any) -> None:
         try:
             action()
         except ImagingError as error:
-            self.tell(str(error))
+            self.refuse(error)
 
     # --- drafts -----------------------------------------------------------------------------------------------------
     def _begin_draft(self, _: str = "") -> None:
@@ -58,11 +59,12 @@ class PanelSaving(PanelLook):
         self.save.setText(f"Save {words.count(count, 'decision')} again")
         self.save.setVisible(count > 0)
         self.save_elsewhere.setVisible(count > 0)
+        if not count and self._told_code == "review.unwritten":
+            self.tell("")
 
     def _save(self) -> None:
         """Write again what the disk refused."""
         if self.session is not None:
-            self.tell("")
             self._try(self.session.log.save)
             self._show_unsaved()
 
@@ -71,7 +73,6 @@ class PanelSaving(PanelLook):
         session = self.session
         chosen = QFileDialog.getExistingDirectory(self, "A folder for the decisions") if session is not None else ""
         if session is not None and chosen:
-            self.tell("")
             self._try(lambda: session.move_review(Path(chosen)))
             self._show_unsaved()
 

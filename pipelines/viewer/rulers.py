@@ -57,7 +57,12 @@ def rulers_of(events: Iterable[Event]) -> tuple[Ruler, ...]:
     events = tuple(events)
     undone = {event.values["event"] for event in events if event.action == "undo"}
     standing = [event for event in events if event.action == "ruler" and event.event not in undone]
-    return tuple(Ruler(_point(event.values["start_mm"]), _point(event.values["end_mm"])) for event in standing)
+    return tuple(ruler_of(event) for event in standing)
+
+
+def ruler_of(event: Event) -> Ruler:
+    """The ruler that an event recorded."""
+    return Ruler(_point(event.values["start_mm"]), _point(event.values["end_mm"]))
 
 
 def _point(values: Iterable[float]) -> Point:

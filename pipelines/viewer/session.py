@@ -150,12 +150,20 @@ class Session(Rulers, Drawings, Viewing):
     # --- where the reader is ----------------------------------------------------------------------------------------
     def go_to(self, point_mm: Point) -> None:
         """Put the crosshair at a point; it stays inside the voxels of the CT."""
-        index = np.clip(self.grid.to_index(point_mm), 0, np.asarray(self.grid.shape) - 1)
-        x, y, z = (float(value) for value in self.grid.to_mm(index))
+        x, y, z = (float(value) for value in self.grid.to_mm(self._index_inside(point_mm)))
         if np.allclose((x, y, z), self.point_mm, atol=1e-6):
             return
         self.point_mm = (x, y, z)
         self._tell("point")
+
+    def _index_inside(self, point_mm: Point) -> npt.NDArray[np.float64]:
+        inside: npt.NDArray[np.float64] = np.clip(self.grid.to_index(point_mm), 0, np.asarray(self.grid.shape) - 1)
+        return inside
+
+    def is_at(self, point_mm: Point, *, within_voxels: float) -> bool:
+        """Whether the crosshair is as near to a point, along each axis, as so many voxels; or as near as it can get."""
+        away = self._index_inside(point_mm) - self.grid.to_index(self.point_mm)
+        return bool(np.abs(away).max() < within_voxels)
 
     def select(self, tracking_uid: str | None) -> None:
         """Select a finding and put the crosshair on it."""
@@ -220,11 +228,16 @@ class Session(Rulers, Drawings, Viewing):
         finally:
             self.select(uid)
 
-    def undo(self) -> None:
-        """Take back the last decision or ruler that still stands (with an event of its own)."""
+    def undo(self) -> Event | None:
+        """Take back the last decision or ruler that still stands (with an event of its own); returns what it was.
+
+        Raises:
+            OutputError: ``review.unwritten`` after it was taken back in memory.
+        """
         last = self.log.last_standing()
         if last is not None:
             self._record(Event("undo", self.volume.seriesuid, self.reviewer, last.finding, {"event": last.event}))
+        return last
 
     @property
     def readers(self) -> tuple[str, ...]:

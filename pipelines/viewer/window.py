@@ -119,13 +119,14 @@ def open_into(viewer: Any, path: Path, *, choose: Choose | None = None) -> Sessi
         return None
     try:
         if panel is not None and _lay_over(path, panel.session):
+            panel.tell("")  # what was refused before
             return None
         if is_result_folder(path):
             raise InputError("result.no_ct", "no CT is open that this result could lie over", where=path)
         return open_chosen(path, choose or (None if panel is None else _asking(panel)))
     except ImagingError as error:
         if panel is not None:
-            panel.tell(str(error))
+            panel.refuse(error)
         raise
 
 

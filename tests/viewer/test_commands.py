@@ -124,7 +124,7 @@ def test_without_a_ct_a_command_says_so(desk, app):
     run(app, "accept")
     assert desk.panel.message.text() == "Open a CT first."
     run(app, "export_review")
-    assert "nothing to export" in desk.panel.message.text()
+    assert "nothing to export" in desk.panel.answered.text()
 
 
 def test_open_asks_and_opens_and_a_refusal_is_said(desk, app, tmp_path, volume, monkeypatch):
