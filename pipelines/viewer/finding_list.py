@@ -1,10 +1,14 @@
-"""The list of findings: one row each, sorted by score, a click jumps there."""
+"""The list of findings: one row each, sorted by score, a click jumps there.
+
+Columns are as wide as what stands in them; the last one takes what is left and breaks into lines, so that all of it can
+be read in a panel of any width. A word that is longer than its column is cut with dots; the hint holds all.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
@@ -14,6 +18,10 @@ from pipelines.viewer.rings import STATE_COLOURS, STATE_SIGNS
 from pipelines.viewer.session import Session
 
 COLUMNS = ("", "#", "score", "⌀ mm", "where", "looks")
+LOOKS = COLUMNS.index("looks")
+
+#: Pixels above and below the lines of a row, together.
+ROW_MARGIN = 8
 
 
 class FindingList(QTableWidget):
@@ -29,14 +37,19 @@ class FindingList(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setShowGrid(False)
-        self.setWordWrap(False)
+        self.setWordWrap(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumHeight(140)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
+        header.setSectionResizeMode(LOOKS, QHeaderView.ResizeMode.Stretch)
+        header.sectionResized.connect(self._on_section_resized)
         self.itemSelectionChanged.connect(self._on_selection)
         self._uids: list[str] = []
+        self._later = QTimer(self)  # widths are known only when the table has been laid out
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._fit_rows)
 
     def show_session(self, session: Session | None) -> None:
         """Write the rows anew and mark the selected one."""
@@ -49,7 +62,17 @@ class FindingList(QTableWidget):
                 self.setItem(at, column, _item(text, row, column, hint))
         self._uids = [row.finding.tracking_uid for row in rows]
         self.blockSignals(False)
+        self._later.start(0)
         self.mark(session)
+
+    def _fit_rows(self) -> None:
+        for at in range(self.rowCount()):
+            self.setRowHeight(at, self.sizeHintForRow(at) + ROW_MARGIN)
+
+    def _on_section_resized(self, column: int, _: int, __: int) -> None:
+        """Another width breaks the last column into other lines."""
+        if column == LOOKS:
+            self._later.start(0)
 
     def mark(self, session: Session | None) -> None:
         """Mark the row of the selected finding."""

@@ -132,11 +132,11 @@ class PanelLook(QWidget):
             self.details,
         ):
             layout.addWidget(widget)
+        layout.setStretchFactor(self.findings, 1)  # the list takes the room that nothing else needs
         for widget in (self._signature(), self.export, self.message, self.save, self.save_elsewhere):
             layout.addWidget(widget)
         for widget in (self.notices, self.patient):
             layout.addWidget(widget)
-        layout.addStretch(1)
         # A low window must not cut texts off.
         area = QScrollArea()
         area.setWidgetResizable(True)

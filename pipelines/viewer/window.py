@@ -25,6 +25,9 @@ NOTHING: Final[list[tuple[None]]] = [(None,)]
 #: What stands on the left of the picture, by the beginning of its title.
 BESIDE: Final = ("Other planes", "Compare")
 
+#: Of the reading panel, pixels: most rows of the list need one line, and the picture has half of the window.
+PANEL_WIDTH: Final = 410
+
 
 def open_window(
     path: Path, result: Path | None, *, other: Path | None = None, other_result: Path | None = None, block: bool = True
@@ -81,6 +84,8 @@ def arrange(viewer: Any) -> None:
         main.resizeDocks([planes, other], [200, 465], Qt.Orientation.Horizontal)
     elif planes is not None:
         main.resizeDocks([planes], [260], Qt.Orientation.Horizontal)
+        if reading is not None:
+            main.resizeDocks([reading], [PANEL_WIDTH], Qt.Orientation.Horizontal)
     viewer.reset_view()
 
 
