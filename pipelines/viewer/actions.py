@@ -13,7 +13,7 @@ import numpy as np
 
 from imaging.preprocessing.windows import WINDOWS
 from pipelines.viewer.answers import NO_FINDING, NothingDone, not_measured, not_moved, taken_back
-from pipelines.viewer.axes import order_of, to_world
+from pipelines.viewer.axes import order_of, some_slices_on
 from pipelines.viewer.planes import PLANES
 
 if TYPE_CHECKING:
@@ -101,11 +101,8 @@ class Actions:
 
     def scroll(self, by: int) -> None:
         """Move by slices through the plane."""
-        through = self.plane.order[0]
-        world = to_world(self.session.point_mm).copy()
-        world[through] += by * self.session.grid.spacing_mm[through]
-        x, y, z = to_world(world)
-        self.session.go_to((float(x), float(y), float(z)))
+        session = self.session
+        session.go_to(some_slices_on(session.grid, session.point_mm, self.plane.order[0], by))
 
     def slab(self) -> None:
         """The next slab thickness."""

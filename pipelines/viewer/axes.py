@@ -50,6 +50,22 @@ def on_slices(grid: Grid, point_mm: Point) -> tuple[float, float, float]:
     return float(z), float(y), float(x)
 
 
+def some_slices_on(grid: Grid, point_mm: Point, axis: int, by: int) -> Point:
+    """An LPS point `by` slices further along a world axis (z, y, x), as far from the middle of its slice as before.
+
+    One that lies half-way between two slices is taken a hair into its own: whole steps from there would fall now on
+    this slice, now on the one beside it, since halves are rounded to even numbers.
+
+    >>> grid = Grid.from_spacing((60, 4, 4), spacing_mm=(2.0, 1.0, 1.0))
+    >>> [int(slice_of(grid, some_slices_on(grid, (0, 0, 59.0), 0, by)[::-1])[0]) for by in (0, 1, 2, -1)]
+    [30, 31, 32, 29]
+    """
+    index, at = grid.to_index(point_mm).copy(), slice_of(grid, point_mm[::-1])
+    index[axis] = at[axis] + by + np.clip(index[axis] - at[axis], -0.5 + WHOLE, 0.5 - WHOLE)
+    x, y, z = grid.to_mm(index)
+    return float(x), float(y), float(z)
+
+
 def in_its_slice(grid: Grid, plane: Plane, point_mm: Point, *, was_mm: Point) -> Point:
     """A point of the slice that is shown, as far across the plane as a point of the same slice that was there before.
 

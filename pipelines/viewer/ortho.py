@@ -9,6 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from pipelines.viewer.axes import some_slices_on
 from pipelines.viewer.overlays import LETTER_COLOUR
 from pipelines.viewer.pictures import picture
 from pipelines.viewer.planes import PLANES, Plane, from_picture, plane_of, to_picture
@@ -139,11 +140,8 @@ class PlaneView(QWidget):
     def wheelEvent(self, event: Any) -> None:
         """Scroll through this plane."""
         if self.session is not None:
-            through = 2 - self.plane.order[0]
-            point = list(self.session.point_mm)
-            step = self.session.grid.spacing_mm[self.plane.order[0]]
-            point[through] += step if event.angleDelta().y() > 0 else -step
-            self.session.go_to((point[0], point[1], point[2]))
+            by = 1 if event.angleDelta().y() > 0 else -1
+            self.session.go_to(some_slices_on(self.session.grid, self.session.point_mm, self.plane.order[0], by))
 
 
 def _nothing() -> None:

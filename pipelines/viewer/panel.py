@@ -18,6 +18,7 @@ from pipelines.viewer.opening import own_folder
 from pipelines.viewer.panel_saving import PanelSaving
 from pipelines.viewer.results import show_result
 from pipelines.viewer.session import Session
+from pipelines.viewer.slice_numbers import SliceNumbers
 
 if TYPE_CHECKING:
     import napari
@@ -119,12 +120,15 @@ class ReadingPanel(PanelSaving):
             return
         self._keep_draft()
         self._unsubscribe()
+        self._slice_numbers.close()
         cockpit, self.cockpit = self.cockpit, None
         cockpit.close()
 
     def showEvent(self, event: Any) -> None:
         """In its window at last: what falls on the picture comes here, and closing is noticed."""
         super().showEvent(event)
+        if self.cockpit is not None:
+            self._slice_numbers.find()
         self._drops.watch(self.window())
         self.window().installEventFilter(self)
 
@@ -149,6 +153,7 @@ class ReadingPanel(PanelSaving):
         self.cockpit.on_comment = self.comment.setFocus
         self.cockpit.on_study = self._page
         self._unsubscribe = session.subscribe(self._on_change)
+        self._slice_numbers = SliceNumbers(self.viewer, self.window, session)
         self.tell("")
         self.answer("", done=True)
         self._show()
