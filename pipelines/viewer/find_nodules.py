@@ -46,6 +46,7 @@ class FindNodules(QWidget):
         self.prompt.setToolTip(
             "what to look for, in your words (optional): the search then shows where the CT is like it"
         )
+        self.prompt.setAcceptDrops(False)
         self.button = QPushButton("Find nodules")
         self.bar = QProgressBar()
         self.bar.setRange(0, 100)

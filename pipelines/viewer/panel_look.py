@@ -101,6 +101,8 @@ class PanelLook(QWidget):
         self.reviewer = QLineEdit()
         self.reviewer.setPlaceholderText("your name, signed to each decision")
         self.reviewer.editingFinished.connect(self._set_reviewer)
+        self.reviewer.setAcceptDrops(False)
+        self.comment.setAcceptDrops(False)
         self.finder = FindNodules(self._volume, self._on_result, self.tell)
         self.most_similar = QPushButton()
         self.most_similar.clicked.connect(self._go_to_most_similar)

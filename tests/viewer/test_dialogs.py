@@ -125,16 +125,6 @@ def test_a_broken_file_is_refused_in_the_panel_and_the_open_ct_stays(desk, tmp_p
     assert desk.panel.session is desk.session
 
 
-def test_what_is_not_ours_stays_naparis(desk, tmp_path):
-    from imageio.v3 import imwrite
-
-    imwrite(tmp_path / "photo.png", np.zeros((8, 8, 3), np.uint8))
-    desk.drop(tmp_path / "photo.png")
-    assert "photo" in [layer.name for layer in desk.viewer.layers]
-    assert desk.panel.session is desk.session
-    desk.viewer.layers.remove("photo")
-
-
 # --- choosing a series -----------------------------------------------------------------------------------------------
 def test_several_series_are_offered_and_the_chosen_one_opens(desk, series):
     seen = []
