@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtCore import QPointF, QRect, QRectF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
@@ -101,7 +101,7 @@ class PlaneView(QWidget):
             at, radius = self.to_widget(*to_picture(grid, self.plane, ring.centre_mm)), ring.radius_mm * pixels_per_mm
             painter.setPen(QPen(QColor(STATE_COLOURS[ring.row.state]), 1.5))
             painter.drawEllipse(at, radius, radius)
-            painter.drawText(QPointF(at.x() + radius * 0.75, at.y() - radius * 0.75), str(ring.row.finding.number))
+            self._write(painter, at + QPointF(radius, -radius) * 0.75, str(ring.row.finding.number))
 
     def _draw_rulers(self, painter: QPainter) -> None:
         assert self.session is not None
@@ -112,7 +112,11 @@ class PlaneView(QWidget):
                 points = (ruler.start_mm, ruler.end_mm)
                 start, end = (self.to_widget(*to_picture(grid, self.plane, point)) for point in points)
                 painter.drawLine(start, end)
-                painter.drawText(end + QPointF(4, 12), ruler.label)
+                self._write(painter, end + QPointF(4, 12), ruler.label)
+
+    def _write(self, painter: QPainter, at: QPointF, text: str) -> None:
+        """Write from a point to the right, the text's foot there; moved in where it would leave the widget."""
+        painter.drawText(moved_in(QRectF(self.rect()), at, painter.fontMetrics().boundingRect(text)), text)
 
     def _draw_letters(self, painter: QPainter) -> None:
         font = painter.font()
@@ -142,6 +146,18 @@ class PlaneView(QWidget):
         if self.session is not None:
             by = 1 if event.angleDelta().y() > 0 else -1
             self.session.go_to(some_slices_on(self.session.grid, self.session.point_mm, self.plane.order[0], by))
+
+
+def moved_in(room: QRectF, at: QPointF, ink: QRect) -> QPointF:
+    """Where a text whose ink is drawn around `at` must begin so that all of it lies in a room.
+
+    >>> at = moved_in(QRectF(0, 0, 100, 50), QPointF(95, 5), QRect(0, -10, 20, 12))
+    >>> at.x(), at.y()
+    (80.0, 10.0)
+    """
+    x = min(max(at.x(), room.left() - ink.left()), room.right() - ink.right() - 1)
+    y = min(max(at.y(), room.top() - ink.top()), room.bottom() - ink.bottom() - 1)
+    return QPointF(x, y)
 
 
 def _nothing() -> None:

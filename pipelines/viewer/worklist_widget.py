@@ -60,8 +60,12 @@ class WorklistPanel(QWidget):
         self.table.verticalHeader().hide()
         self.table.setWordWrap(False)
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column, title in enumerate(COLUMNS[1:], start=1):
+            # By the titles and the widest score: a refusal lies over all three and must not make one of them wider.
+            widest = max(header.fontMetrics().horizontalAdvance(text) for text in (title, words.score(0.9999)))
+            self.table.setColumnWidth(column, widest + 16)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.cellDoubleClicked.connect(lambda row, _: self.open(row))
@@ -116,6 +120,7 @@ class WorklistPanel(QWidget):
 
     def _fill(self) -> None:
         self.labels.setEnabled(bool(self.studies))
+        self.table.clearSpans()
         self.table.setRowCount(len(self.studies))
         for at, study in enumerate(self.studies):
             texts = (study.name, words.score(study.score), str(study.findings), str(study.undecided))
@@ -126,6 +131,8 @@ class WorklistPanel(QWidget):
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.table.setItem(at, column, item)
+            if study.refusal:
+                self.table.setSpan(at, 1, 1, len(COLUMNS) - 1)
 
     def step(self, by: int) -> None:
         """Open the next (1) or previous (-1) study that has a result."""
