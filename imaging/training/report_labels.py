@@ -13,14 +13,14 @@ Source: Chapman et al. 2001, doi:10.1006/jbin.2001.1029 (negation by triggers an
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+
+from imaging.training.report_text import HAN, described_lines, rules
 
 Label = Literal["positive", "negative", "uncertain", "none"]
 #: Of several mentions the first of these that occurs is the report's.
@@ -63,6 +63,7 @@ class _Clause:
     text: str
     organ: str  # "lung", "elsewhere" or "" as carried over from the clauses before
     sentence: str
+    sentence_before: str
 
 
 class _Language:
@@ -80,13 +81,8 @@ class _Language:
 
 
 @cache
-def _table() -> Mapping[str, Any]:
-    return MappingProxyType(json.loads(Path(__file__).with_name("report_rules.json").read_text(encoding="utf-8")))
-
-
-@cache
 def _language(name: str) -> _Language:
-    return _Language(_table()["languages"][name])
+    return _Language(rules()["languages"][name])
 
 
 def label_report(text: str) -> ReportLabel:
@@ -101,6 +97,7 @@ def label_report(text: str) -> ReportLabel:
     mentions: list[Mention] = []
     attributes: dict[str, bool] = {}
     sizes: list[float] = []
+    told = ""  # the last sentence that told of a nodule which is there
     for language, clause in _clauses(text):
         found = list(_mentions(language, clause))
         mentions.extend(found)
@@ -108,10 +105,12 @@ def label_report(text: str) -> ReportLabel:
             for name, value in _attributes(language, clause.text).items():
                 attributes[name] = attributes.get(name, False) or value
             sizes.extend(_sizes(language, clause.text))
-        elif _goes_on(clause, mentions, language):
+            told = clause.sentence
+        elif _goes_on(clause, told, mentions, language):
             for name, value in _attributes(language, clause.text).items():
                 attributes.setdefault(name, value)
             sizes.extend(_sizes(language, clause.text))
+            told = clause.sentence
     said = {mention.label for mention in mentions}
     label: Label = next((each for each in STRENGTH if each in said), "none")
     kept = attributes if label == "positive" else {}
@@ -124,31 +123,15 @@ def label_report(text: str) -> ReportLabel:
 
 def _clauses(text: str) -> Iterator[tuple[_Language, _Clause]]:
     """Clauses of the sections that describe the image, each with its language and the organ spoken of before it."""
-    for sentence in _described(text.lower().replace("（", "(").replace("）", ")")):
-        chinese = re.search(r"[\u4e00-\u9fff]", sentence) is not None
-        language = _language("zh" if chinese else "en")
-        for part in _split(language["sentence_end"], sentence):
+    sentence_before = ""
+    for line in described_lines(text):
+        language = _language("zh" if HAN.search(line) else "en")
+        for sentence in _split(language["sentence_end"], line):
             organ = ""
-            for clause in _split(language["clause_end"], part):
-                yield language, _Clause(clause, organ, part)
+            for clause in _split(language["clause_end"], sentence):
+                yield language, _Clause(clause, organ, sentence, sentence_before)
                 organ = _last_organ(language, clause) or organ
-
-
-def _described(text: str) -> Iterator[str]:
-    """Lines of a report without list numbers, headings and the sections that do not describe the image."""
-    table = _table()
-    headings = "|".join(
-        re.escape(h) for h in sorted((*table["skipped_sections"], *table["kept_sections"]), key=len)[::-1]
-    )
-    heading = re.compile(rf"^\s*(?:[-*•]\s*)?({headings})\s*[:：]\s*")
-    skipping = False
-    for line in text.replace("\r", "\n").split("\n"):
-        found = heading.match(line)
-        if found:
-            skipping = found.group(1) in table["skipped_sections"]
-            line = line[found.end() :] if found.group(1) in table["skipped_sections"] else line
-        if line.strip() and not skipping:
-            yield re.sub(r"^\s*(?:\(?\d{1,2}[.)、](?!\d)|[-*•])\s*", "", line)
+            sentence_before = sentence
 
 
 def _split(pattern: re.Pattern[str], text: str) -> list[str]:
@@ -192,11 +175,17 @@ def _judge(language: _Language, clause: _Clause, place: re.Match[str], start: in
         return "none", "advice"
     if language["uncertain_after"].search(after):
         return "uncertain", "uncertain_after"
+    if language["hypothetical"].search(before):
+        return "none", "hypothetical"
     scope = _scope(language, before, place.group())
     if language["negation_before"].search(scope):
         return _denied(language, scope, after)
     if language["negation_after"].search(language["pseudo_negation"].sub(" ", after)):
         return "negative", "negation_after"
+    if language["alternative_after"].search(after):
+        return "uncertain", "alternative_after"
+    if mimic := language["mimic"].search(after):
+        return ("uncertain", "uncertain_after") if language["hedged"].search(mimic.group()) else ("none", "mimic")
     told = language["pseudo_negation"].sub(" ", around)
     if language["history"].search(told) and not language["present"].search(clause.sentence):
         return "none", "history"
@@ -217,7 +206,10 @@ def _denied(language: _Language, scope: str, after: str) -> tuple[Label, str]:
 
 def _negated_exclusion(scope: str) -> bool:
     """ "Cannot exclude", "not excluded": a denial of a denial leaves doubt."""
-    return re.search(r"(?:not\s+|不能?)(?:be\s+)?(?:exclude|rule|排除|除外)", scope) is not None
+    return (
+        re.search(r"(?:(?:not|unable\s+to)\s+(?:\w+\s+){0,3}?|不能?)(?:exclu|rule|assess|evaluat|排除|除外)", scope)
+        is not None
+    )
 
 
 def _scope(language: _Language, before: str, mention: str) -> str:
@@ -243,11 +235,13 @@ def _organ_of(language: _Language, before: str, mention: str, after: str, carrie
 # --- attributes ------------------------------------------------------------------------------------------------------
 
 
-def _goes_on(clause: _Clause, mentions: list[Mention], language: _Language) -> bool:
-    """Whether a clause without a mention goes on about the nodule of its sentence."""
+def _goes_on(clause: _Clause, told: str, mentions: list[Mention], language: _Language) -> bool:
+    """Whether a clause without a mention goes on about the nodule of its sentence, or of the one before ("its ...")."""
     if language["mention"].search(clause.text) or not mentions or mentions[-1].label != "positive":
         return False
-    return mentions[-1].clause in clause.sentence and not language["elsewhere"].search(clause.text)
+    if told != clause.sentence and not (told == clause.sentence_before and language["goes_on"].match(clause.text)):
+        return False
+    return not language["elsewhere"].search(clause.text)
 
 
 def _attributes(language: _Language, clause: str) -> dict[str, bool]:
@@ -268,6 +262,6 @@ def _sizes(language: _Language, clause: str) -> Iterator[float]:
     """Sizes named in a clause, mm: the largest number of each."""
     for match in language["size"].finditer(clause):
         numbers = [float(match[name]) for name in ("a", "b", "c") if match[name]]
-        scale = 10.0 if match["unit"].startswith(("c", "厘")) else 1.0
+        scale = 10.0 if match["unit"].startswith(("c", "厘米", "公分")) else 1.0
         if max(numbers) * scale <= LARGEST_MM:
             yield max(numbers) * scale
