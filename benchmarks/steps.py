@@ -140,8 +140,8 @@ def body(rows: Sequence[Sequence[str]], first: LoadedModel) -> str:
         "Each line but the last adds its step to those above. The first two see each window once, point at its "
         "strongest token and mark the token maxima of a stack; the first is "
         f"`{first.name}` (`{first.sha256[:16]}`). The last but one is what `nodulus predict` does, and the figures of "
-        "the tables of windows and crops. What simulated lesions, the net's own evidence and outlines bring in training "
-        'stands under "Kinds of supervision". 95 % intervals by bootstrap '
+        "the tables of windows and crops. What simulated lesions, the net's own evidence and outlines bring in "
+        'training stands under "Kinds of supervision". 95 % intervals by bootstrap '
         "over patients.\n\n" + markdown_table(HEADER, rows)
     )
 
