@@ -123,8 +123,7 @@ class ModelScorer:
         from imaging.models.cams import FINE, peak_offsets_mm
         from imaging.models.second_look import log_evidence, window_evidence
 
-        grid = window_map(window.centre_mm, seen.tokens, self.token_mm).grid
-        token_mm = _point(grid.to_mm((0, *np.unravel_index(int(seen.tokens.argmax()), seen.tokens.shape))))
+        token_mm = strongest_token(window.centre_mm, seen.tokens, self.token_mm)
         evidence = window_evidence(self.model.net.vision.config, window.centre_mm, log_evidence(seen.cam[None])[0])
         middle = refine_mirrored(window.stack.volume, window.stack.lungs, evidence)
         lesion = self._lesion(window.stack, evidence)
@@ -223,6 +222,12 @@ def window_map(centre_mm: Point, tokens: np.ndarray[Any, Any], token_mm: float) 
     origin = (x + first[0] * token_mm, y + first[1] * token_mm, z)
     grid = Grid.from_spacing((1, rows, columns), spacing_mm=(token_mm, token_mm, token_mm), origin_mm=origin)
     return TokenMap(grid, tokens[None].astype(np.float32), {}, ())
+
+
+def strongest_token(centre_mm: Point, tokens: np.ndarray[Any, Any], token_mm: float) -> Point:
+    """The centre of the strongest token of one axial window."""
+    grid = window_map(centre_mm, tokens, token_mm).grid
+    return _point(grid.to_mm((0, *np.unravel_index(int(tokens.argmax()), tokens.shape))))
 
 
 def _without_attributes(model: LoadedModel, volume: Volume, centres: Sequence[Point]) -> list[Mapping[str, float]]:

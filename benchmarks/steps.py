@@ -21,7 +21,7 @@ from benchmarks import crops as crops_benchmark
 from benchmarks import windows as windows_benchmark
 from benchmarks.comparison import SEED
 from benchmarks.lidc_data import FROZEN, Stack
-from benchmarks.model_scorer import FINDINGS_A_STACK, ModelScorer, window_map
+from benchmarks.model_scorer import FINDINGS_A_STACK, ModelScorer, strongest_token
 from benchmarks.results_table import Made, markdown_table, publish
 from benchmarks.scorers import StackMark, Window, WindowPoints
 from imaging.localization.find import PEAKS_A_FINDING
@@ -29,6 +29,8 @@ from imaging.localization.peaks import find_peaks
 from imaging.localization.places import outline_peaks
 
 if TYPE_CHECKING:
+    import torch
+
     from imaging.models.weights import LoadedModel
 
 HEADER = ("step", "AUROC", "pointing", "under 8 mm", "error, mm", "crops at 1", "at 4")
@@ -49,30 +51,30 @@ class OneLook:
     name: str = field(init=False, default="nodulus")
     wants_detail: bool = field(init=False, default=True)
 
-    def _tokens(self, window: Window) -> np.ndarray[Any, Any]:
+    def _tokens(self, windows: Sequence[Window]) -> list[torch.Tensor]:
         import torch
 
         from imaging.models.scoring import window_inputs
 
         with torch.inference_mode():
-            inputs = window_inputs(self.model, window.stack.volume, [window.centre_mm])
-            return np.asarray(self.model.net.token_logits(inputs)[0].numpy())
+            return [
+                self.model.net.token_logits(window_inputs(self.model, window.stack.volume, [window.centre_mm]))[0]
+                for window in windows
+            ]
 
     def window_logits(self, windows: Sequence[Window]) -> np.ndarray[Any, Any]:
         """The pooled logit of each window as it is, (n,)."""
-        from scipy.special import logsumexp
+        from imaging.models.network import pool_tokens
 
-        return np.array([logsumexp(self._tokens(window)) for window in windows], dtype=np.float64)
+        return np.array([float(pool_tokens(tokens)) for tokens in self._tokens(windows)])
 
     def point_windows(self, windows: Sequence[Window]) -> list[WindowPoints]:
         """The centre of each window's strongest token."""
-        token_mm = float(self.model.net.vision.config.token_mm)
-        found = []
-        for window in windows:
-            seen = window_map(window.centre_mm, self._tokens(window), token_mm)
-            x, y, z = seen.grid.to_mm(np.unravel_index(int(seen.logits.argmax()), seen.logits.shape))
-            found.append(WindowPoints(point_mm=(float(x), float(y), float(z)), others={}))
-        return found
+        side_mm = float(self.model.net.vision.config.token_mm)
+        return [
+            WindowPoints(point_mm=strongest_token(window.centre_mm, tokens.numpy(), side_mm), others={})
+            for window, tokens in zip(windows, self._tokens(windows), strict=True)
+        ]
 
     def mark_stack(self, stack: Stack) -> list[StackMark]:
         """Token maxima of a stack, or the lesions grown from them, with the tokens' logits."""

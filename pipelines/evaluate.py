@@ -139,9 +139,12 @@ def evaluate(
 
 
 def _check_judged(marks: Marks, known: Iterable[str], given: Mapping[str, Path]) -> None:
-    """Refuse marks of which none is of a scan that is known; no mark at all is a detector that found nothing."""
+    """Refuse marks of which none is of a scan that is known; no mark at all is a detector that found nothing.
+
+    That no scan is known at all, `evaluate_marks` refuses.
+    """
     scans = set(known)
-    if marks.seriesuids and not scans & set(marks.seriesuids):
+    if scans and marks.seriesuids and not scans & set(marks.seriesuids):
         source = "the list of scans" if "series" in given else "the truth"
         message = (
             f"{len(marks.seriesuids)} marks of {len(set(marks.seriesuids))} scans, such as {marks.seriesuids[0]!r}, "

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from imaging.io.atomic import output_error, write_text
+from imaging.io.atomic import as_output_errors, write_text
 
 if TYPE_CHECKING:
     from imaging.training.engine import Told
@@ -45,7 +44,7 @@ class RunLog:
         self._began_s = time.monotonic()
         kept = [",".join(COLUMNS), *(line for line in _lines(self._path) if int(line.partition(",")[0]) <= step)]
         write_text(self._path, "\n".join(kept) + "\n")
-        with _as_output_errors(folder / EVENTS):
+        with as_output_errors(folder / EVENTS):
             self._events = _events(folder)
 
     def told(self, told: Told) -> None:
@@ -56,27 +55,18 @@ class RunLog:
     def write(self, step: int, facts: Mapping[str, Any]) -> None:
         """A line of what is known at a step."""
         known = {name: facts[name] for name in COLUMNS if facts.get(name) is not None} | {"step": step}
-        with _as_output_errors(self._path), self._path.open("a", encoding="utf-8", newline="") as stream:
+        with as_output_errors(self._path), self._path.open("a", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             writer.writerow(known | {"elapsed_s": round(time.monotonic() - self._began_s, 1)})
         if self._events is not None:
-            with _as_output_errors(self._path.parent / EVENTS):
+            with as_output_errors(self._path.parent / EVENTS):  # a thread writes them, and tells at the next
                 self._events.log({name: value for name, value in known.items() if name != "step"}, step=step)
 
     def close(self) -> None:
         """The run is over."""
         if self._events is not None:
-            with _as_output_errors(self._path.parent / EVENTS):
+            with as_output_errors(self._path.parent / EVENTS):
                 self._events.finish()
-
-
-@contextmanager
-def _as_output_errors(path: Path) -> Iterator[None]:
-    """A full disk is no bug, whoever writes; TensorBoard's events are written by a thread, which tells at its next."""
-    try:
-        yield
-    except OSError as error:
-        raise output_error(error, path) from error
 
 
 def _lines(path: Path) -> list[str]:

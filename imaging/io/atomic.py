@@ -65,7 +65,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ['a.txt']
     """
     target = Path(os.path.realpath(path))
-    with _as_output_errors(target), _inside(target.parent):
+    with as_output_errors(target), _inside(target.parent):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder has this name")
         unfinished = _temporary_name(target)
@@ -108,7 +108,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         OutputError: ``output.exists``, ``output.disk_full``, ``output.not_writable`` or ``output.failed``.
     """
     target = Path(os.path.realpath(path))
-    with _as_output_errors(target), _inside(target.parent):
+    with as_output_errors(target), _inside(target.parent):
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "a file has this name")
         if not replace and target.is_dir() and any(target.iterdir()):
@@ -180,7 +180,7 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _as_output_errors(target: Path) -> Iterator[None]:
+def as_output_errors(target: Path) -> Iterator[None]:
     """Turn the operating system's refusals about `target`'s folder into `OutputError`; others pass through."""
     try:
         yield

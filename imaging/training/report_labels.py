@@ -1,7 +1,8 @@
 """From the words of a report to an image-level label for "lung nodule", in English and Chinese.
 
 Rules, not a model: `report_rules.json` holds every word that decides. A report is read sentence by sentence and clause
-by clause; each mention of a nodule is asked whether it is of another organ, advice, denied, history or doubt. The
+by clause; each mention of a nodule is asked whether it is of another organ, advice, a mere
+condition, denied, something else after all, history or doubt. The
 report's label is the strongest of its mentions: positive, else uncertain, else negative, else none.
 
 What the label means, where words leave a choice: "no suspicious nodule" is negative; "no new nodule" and "no nodule
@@ -185,7 +186,7 @@ def _judge(language: _Language, clause: _Clause, place: re.Match[str], start: in
     if language["alternative_after"].search(after):
         return "uncertain", "alternative_after"
     if mimic := language["mimic"].search(after):
-        return ("uncertain", "uncertain_after") if language["hedged"].search(mimic.group()) else ("none", "mimic")
+        return ("uncertain" if language["hedged"].search(mimic.group()) else "none"), "mimic"
     told = language["pseudo_negation"].sub(" ", around)
     if language["history"].search(told) and not language["present"].search(clause.sentence):
         return "none", "history"
@@ -199,17 +200,9 @@ def _denied(language: _Language, scope: str, after: str) -> tuple[Label, str]:
         return "none", "other_negation"
     if language["qualified_negation"].search(scope) or language["qualified_after"].search(after):
         return "uncertain", "qualified_negation"
-    if _negated_exclusion(scope):
-        return "uncertain", "uncertain_before"
+    if language["negated_exclusion"].search(scope):  # "cannot exclude" leaves doubt
+        return "uncertain", "negated_exclusion"
     return "negative", "negation_before"
-
-
-def _negated_exclusion(scope: str) -> bool:
-    """ "Cannot exclude", "not excluded": a denial of a denial leaves doubt."""
-    return (
-        re.search(r"(?:(?:not|unable\s+to)\s+(?:\w+\s+){0,3}?|不能?)(?:exclu|rule|assess|evaluat|排除|除外)", scope)
-        is not None
-    )
 
 
 def _scope(language: _Language, before: str, mention: str) -> str:

@@ -129,6 +129,13 @@ def test_marks_of_other_scans_alone_are_refused(files, tmp_path, listed):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_truth_of_no_nodule_at_all_is_refused_as_such(files, tmp_path):
+    files["truth"].write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
+    with pytest.raises(InputError) as refusal:
+        evaluate_to_folder(files["marks"], tmp_path / "out", truth=files["truth"])
+    assert refusal.value.code == "evaluation.no_nodules"
+
+
 def test_marks_of_scans_without_a_nodule_are_judged_where_the_scans_are_listed(files):
     files["marks"].write_text("seriesuid,coordX,coordY,coordZ,probability\n1.4,0,0,0,0.5\n")
     assert evaluate(files["marks"], truth=files["truth"], series=files["series"], resamples=100).result.cpm == 0.0
