@@ -11,7 +11,7 @@ first pixel is at 0.5, 0.5) and C.18.9.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from imaging.findings import Finding, Side, Zone
 from imaging.geometry.grid import Floats
 from imaging.geometry.volume import Volume
+from imaging.io.dicom_decisions import Stated, stated_in
 from imaging.io.dicom_site import site_of
 
 #: Code value -> what it means here (scheme DCM): group, tracking UID, certainty; names of a device and of a person.
@@ -40,24 +41,35 @@ class Group:
     """Whether it refers to a region at all, here or in a segmentation."""
     side: Side | None = None
     zone: Zone | None = None
+    stated: Stated | None = None
+    """What a reader had decided on it, in a report of nodulus's own."""
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the report names it only to say that it is no finding."""
+        return self.stated is not None and self.stated.verdict == "rejected"
 
 
 def read_groups(dataset: Any, volume: Volume | None) -> list[Group]:
-    """The measurement groups of a report, the most certain first.
+    """The measurement groups of a report, the most certain first, those that a reader rejected last.
+
+    A group without a tracking UID gets one that follows from the report's own and the order.
 
     Args:
         dataset: a structured report.
         volume: the CT that it is about, as it was read; without it outlines on slices have no place.
     """
-    return sorted(_groups(dataset.ContentSequence, volume), key=lambda group: -group.score)
+    groups = sorted(_groups(dataset.ContentSequence, volume), key=lambda group: (group.rejected, -group.score))
+    own = str(dataset.SOPInstanceUID)
+    return [replace(group, uid=group.uid or f"{own}.{number}") for number, group in enumerate(groups, start=1)]
 
 
-def to_findings(groups: list[Group], instance_uid: str) -> tuple[Finding, ...]:
-    """The groups that have a place; without a tracking UID one follows from the report's own and the order."""
+def to_findings(groups: list[Group]) -> tuple[Finding, ...]:
+    """The groups that have a place, numbered by their order in all."""
     return tuple(
         Finding(
             number=number,
-            tracking_uid=group.uid or f"{instance_uid}.{number}",
+            tracking_uid=group.uid,
             centre_mm=(float(group.place[0][0]), float(group.place[0][1]), float(group.place[0][2])),
             score=group.score,
             logit=0.0,
@@ -79,6 +91,11 @@ def observer_of(dataset: Any) -> str:
     return next((" ".join(name.replace("^", " ").split()) for name in devices + people if name.strip("^ ")), "")
 
 
+def names_a_device(dataset: Any) -> bool:
+    """Whether a product is among the observers of a report."""
+    return any(_code(item) == DEVICE_NAME for item in dataset.get("ContentSequence", []))
+
+
 def _groups(items: Any, volume: Volume | None) -> Iterator[Group]:
     for item in items:
         children = item.get("ContentSequence", [])
@@ -98,6 +115,7 @@ def _groups(items: Any, volume: Volume | None) -> Iterator[Group]:
             outlined=any(i.ValueType in ("SCOORD", "SCOORD3D") or _is_segment(i) for i in inside),
             side=side,
             zone=zone,
+            stated=stated_in(inside),
         )
 
 

@@ -7,7 +7,8 @@ Source: DICOM PS3.3 A.51 (segmentation), A.35 (reports).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ from imaging.errors import InputError, Notice
 from imaging.findings import Finding
 from imaging.geometry.grid import Grid
 from imaging.geometry.volume import Volume
-from imaging.io.dicom_report import SEGMENTATIONS, observer_of, read_groups, to_findings
+from imaging.io.dicom_decisions import Stated, doubts, persons_of
+from imaging.io.dicom_report import SEGMENTATIONS, names_a_device, observer_of, read_groups, to_findings
 from imaging.io.identifiers import LEFT_OUT, identifying_words, without
 
 REPORTS: Final = (
@@ -38,7 +40,10 @@ class OutsideResult:
         findings: points of a report; empty for a segmentation.
         labels: uint8 on `grid`, one value a segment; None for a report.
         series: Series Instance UIDs of the images it refers to.
-        notices: ``result.unplaced`` where some findings have no place here.
+        notices: ``result.unplaced`` where some findings have no place here; of a reviewed report ``result.rejected``,
+            ``result.partial``, ``result.unverified``.
+        stated: tracking UID -> what a reader had decided on that finding; empty but for nodulus's reviewed reports.
+        readers: who decided that.
     """
 
     by: str
@@ -47,6 +52,8 @@ class OutsideResult:
     grid: Grid | None = None
     series: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
+    stated: Mapping[str, Stated] = field(default_factory=dict)
+    readers: tuple[str, ...] = ()
 
 
 def is_outside_result(path: Path) -> bool:
@@ -97,7 +104,8 @@ def _segmentation(dataset: Any) -> OutsideResult:
 
 def _report(dataset: Any, volume: Volume | None) -> OutsideResult:
     groups = read_groups(dataset, volume)
-    findings = to_findings(groups, str(dataset.SOPInstanceUID))
+    findings = to_findings(groups)
+    stated = {group.uid: group.stated for group in groups if group.stated is not None}
     series = _series(dataset)
     about = volume is None or not series or volume.seriesuid in series  # of another CT nothing has a place in this one
     unplaced = sum(group.outlined and group.place is None for group in groups) if about else 0
@@ -105,7 +113,15 @@ def _report(dataset: Any, volume: Volume | None) -> OutsideResult:
     if unplaced and not findings:
         raise ValueError(message)
     notices = (Notice("result.unplaced", message),) if unplaced else ()
-    return OutsideResult(_maker(dataset), findings=findings, series=series, notices=notices)
+    return OutsideResult(
+        # Reviewed with nodulus, but nodulus is no observer of it: the findings are another product's.
+        "another product" if stated and not names_a_device(dataset) else _maker(dataset),
+        findings=findings,
+        series=series,
+        notices=notices + doubts(dataset, list(stated.values())),
+        stated=stated,
+        readers=persons_of(dataset) if stated else (),
+    )
 
 
 def _maker(dataset: Any) -> str:

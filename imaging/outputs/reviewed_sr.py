@@ -14,7 +14,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from highdicom import sr
@@ -24,6 +24,7 @@ from pydicom.valuerep import DT
 from imaging.errors import OutputError
 from imaging.findings import Finding, Report
 from imaging.geometry.grid import Grid
+from imaging.io.dicom_decisions import Verdict
 from imaging.outputs import codes
 from imaging.outputs.case import CaseResult
 from imaging.outputs.dicom_file import (
@@ -50,8 +51,6 @@ FILE_NAME: Final = "sr_reviewed.dcm"
 SERIES_DESCRIPTION: Final = "AI lung nodules reviewed by a reader, research"
 #: Behind the AI's own report and segmentation.
 SERIES_NUMBER: Final = SR_SERIES_NUMBER + 2
-
-Verdict = Literal["accepted", "corrected", "added", "rejected"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ class Review:
         predecessors: the AI's report first, then earlier versions of this review: data sets with study, series, class
             and instance.
         by_nodulus: whether nodulus made the findings; another product's are not called nodulus's.
-        organisation: of the reader, who verifies the report for it; empty where it is not to be verified.
+        organisation: for which the report is verified; empty where it is not to be verified.
+        verifier: the name of the reader who verifies it.
     """
 
     decisions: tuple[Decision, ...]
@@ -91,6 +91,7 @@ class Review:
     predecessors: tuple[Dataset, ...]
     by_nodulus: bool = True
     organisation: str = ""
+    verifier: str = ""
 
 
 def reviewed_structured_report(result: CaseResult, review: Review) -> sr.Comprehensive3DSR:
@@ -117,7 +118,7 @@ def reviewed_structured_report(result: CaseResult, review: Review) -> sr.Compreh
         is_complete=review.complete,
         is_final=bool(review.organisation),
         is_verified=bool(review.organisation),
-        verifying_observer_name=person_name(review.readers[0]) if review.organisation else None,
+        verifying_observer_name=person_name(review.verifier) if review.organisation else None,
         verifying_organization=long_string(review.organisation) or None,
         previous_versions=list(review.predecessors) or None,
         **equipment(long_string(software_version()), result.report.provenance.weights_sha256 or "none"),
@@ -144,12 +145,14 @@ def _check(review: Review) -> None:
         raise OutputError("review.unsigned", "no reader's name stands beside the decisions")
     if review.organisation and not review.complete:
         raise OutputError("review.unsigned", "some findings are undecided, so the report cannot be verified")
+    if review.organisation and not review.verifier.strip():
+        raise OutputError("review.unsigned", "nobody's name is given, so the report cannot be verified")
 
 
 def _uid(report: Report, review: Review, what: str) -> str:
     """Another UID for each state of the review, the same for the same."""
     state = "/".join([result_uid(report, f"reviewed sr {what}"), repr(review.decisions), *review.readers])
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{state}/{review.organisation}').int}"
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{state}/{review.organisation}/{review.verifier}').int}"
 
 
 def person_name(text: str) -> str:

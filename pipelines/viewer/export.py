@@ -15,7 +15,7 @@ from imaging.errors import Notice
 from imaging.findings import Finding, OperatingPoint, Report
 from imaging.outputs import words
 from imaging.provenance import Provenance, software_version
-from pipelines.viewer.review import Event, Reviewed
+from pipelines.viewer.review import Event, Reviewed, readers_of
 from pipelines.viewer.session import Session
 from pipelines.viewer.weak_labels import MANIFEST, label_row, write_manifest
 
@@ -86,8 +86,8 @@ def _notices(session: Session) -> tuple[Notice, ...]:
     added = sum(row.original is None for row in session.findings)
     counts = f"{states.count('accepted')} accepted ({added} of them added), {states.count('rejected')} rejected"
     names = ", ".join(session.readers) or "an unnamed reader"
-    last = max((event.time for event in session.log.events), default="")
-    notices = [Notice("review.by_reader", f"reviewed by {names} until {last}: {counts}")]
+    last = max((f" until {event.time}" for event in session.log.events), default="")
+    notices = [Notice("review.by_reader", f"reviewed by {names}{last}: {counts}")]
     if session.undecided:
         message = f"{words.count(session.undecided, 'finding')} not reviewed: as reported, nobody has decided"
         notices.append(Notice("review.undecided", message))
@@ -97,20 +97,21 @@ def _notices(session: Session) -> tuple[Notice, ...]:
 def weak_label(session: Session) -> dict[str, Any]:
     """The row of this session in the table of image-level labels."""
     uid = session.volume.seriesuid
-    return label_row(session.findings, session.log.events, seriesuid=uid, source=session.source)
+    return label_row(session.findings, session.readers, seriesuid=uid, source=session.source)
 
 
 # --- the reviewed SR -------------------------------------------------------------------------------------------------
 def can_write_sr(session: Session) -> bool:
-    """Whether the CT came from DICOM and something was decided by somebody who gave a name."""
+    """Whether the CT came from DICOM and something was decided, here and by somebody who gave a name."""
     origin = session.volume.origin
-    decided = any(row.state != "undecided" for row in session.findings)
-    return bool(origin and origin.header is not None and origin.instances and decided and session.readers)
+    decided = any(row.state != "undecided" for row in session.findings) and readers_of(session.log.events)
+    return bool(origin and origin.header is not None and origin.instances and decided)
 
 
 def decisions(session: Session) -> tuple[Decision, ...]:
     """One decision a finding that was decided on, in the order of the list."""
-    from imaging.outputs.reviewed_sr import Decision, Verdict
+    from imaging.io.dicom_decisions import Verdict
+    from imaging.outputs.reviewed_sr import Decision
 
     def verdict(row: Reviewed) -> Verdict:
         if row.state == "rejected":
@@ -118,7 +119,7 @@ def decisions(session: Session) -> tuple[Decision, ...]:
         return "added" if row.original is None else ("corrected" if row.edited else "accepted")
 
     def by_hand(row: Reviewed) -> tuple[str, ...]:
-        own = row.original is None or row.original.diameter_mm != row.finding.diameter_mm
+        own = row.original is None or row.sized_by_hand or row.original.diameter_mm != row.finding.diameter_mm
         return ("diameter_mm",) if own else ()
 
     rows = [row for row in session.findings if row.state != "undecided"]
@@ -145,6 +146,7 @@ def _write_sr(session: Session, folder: Path, organisation: str) -> tuple[dict[s
         predecessors=tuple(earlier),
         by_nodulus=session.by_nodulus,
         organisation=organisation,
+        verifier=session.reviewer,
     )
     kept = tuple(decision.finding for decision in decided if decision.verdict != "rejected")
     files |= reviewed_sr.write(_case(session, replace(report, findings=kept)), review, folder)
@@ -185,7 +187,7 @@ def export_review(session: Session, folder: Path, *, organisation: str = "") -> 
     in the file of decisions, so that the next version names it.
 
     Args:
-        organisation: for which the reader verifies the SR; empty leaves it unverified.
+        organisation: for which the reader of this session verifies the SR; empty leaves it unverified.
 
     Returns:
         file name -> path.

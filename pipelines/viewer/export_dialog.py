@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from imaging.errors import ImagingError, UsageError
 from imaging.outputs import words
 from pipelines.viewer.export import can_write_sr, export_review
+from pipelines.viewer.identifiers import shortened
 from pipelines.viewer.session import Session
 from pipelines.viewer.wrapping import WrappedLabel
 
@@ -39,7 +40,7 @@ class ExportDialog(QDialog):
         self.reader.setReadOnly(True)
         self.organisation = QLineEdit()
         self.organisation.setPlaceholderText("leave empty for an unverified report")
-        self.organisation.setEnabled(can_write_sr(session) and session.undecided == 0)
+        self.organisation.setEnabled(can_write_sr(session) and session.undecided == 0 and bool(session.reviewer))
         self.what = QLabel(describe(session))
         self.what.setWordWrap(True)
         self.message = WrappedLabel()
@@ -50,7 +51,7 @@ class ExportDialog(QDialog):
         form = QFormLayout()
         form.addRow("new folder", self._place())
         form.addRow("decided by", self.reader)
-        form.addRow("I verify it for", self.organisation)
+        form.addRow(f"verified by {shortened(session.reviewer, most=30) or '…'} for", self.organisation)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         for widget in (self.what, self.message, self.buttons):

@@ -120,8 +120,8 @@ def tooltip(row: Reviewed, *, maker: str, least: float = 0.0) -> str:
 
 
 def _said(row: Reviewed) -> str:
-    when = row.time[:16].replace("T", " ")
-    return f"{row.state} by {row.reviewer or 'an unnamed reader'}, {when} UTC"
+    when = f"{row.time[:16].replace('T', ' ')} UTC" if row.time else "as the opened report states"
+    return f"{row.state} by {row.reviewer or 'an unnamed reader'}, {when}"
 
 
 def _item(text: str, row: Reviewed, column: int, hint: str) -> QTableWidgetItem:

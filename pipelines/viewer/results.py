@@ -12,8 +12,10 @@ from imaging.errors import InputError
 from imaging.findings import OperatingPoint, Report
 from imaging.geometry import Grid
 from imaging.provenance import Provenance
+from pipelines.viewer.review import Earlier, Reviewed
 
 if TYPE_CHECKING:
+    from imaging.io.dicom_results import OutsideResult
     from imaging.outputs.case import CaseResult
     from pipelines.viewer.session import Session
 
@@ -117,4 +119,23 @@ def show_outside(session: Session, path: Path, *, folder: Path) -> None:
         provenance=Provenance(outside.by, None, outside.by, ""),
         grid=session.volume.grid.to_json(),
     )
-    session.set_result(report, {}, folder=folder, original=path)
+    session.set_result(report, {}, folder=folder, original=path, earlier=_earlier(outside))
+
+
+def _earlier(outside: OutsideResult) -> Earlier:
+    """The decisions that stand in a reviewed report of nodulus's own, as where this review begins."""
+    by = ", ".join(outside.readers)
+    rows = {
+        finding.tracking_uid: Reviewed(
+            finding,
+            None if said.verdict == "added" else finding,
+            state="accepted",
+            comment=said.comment,
+            reviewer=by,
+            corrected=said.verdict == "corrected",
+            sized_by_hand=said.sized_by_hand,
+        )
+        for finding in outside.findings
+        if (said := outside.stated.get(finding.tracking_uid)) is not None and said.verdict != "rejected"
+    }
+    return Earlier(rows, outside.readers)

@@ -57,7 +57,9 @@ class Reviewed:
         finding: with the reader's centre and diameter, if they were edited.
         original: as the AI reported it; None for one that the reader added.
         state: what was decided; an added finding is accepted.
-        comment, reviewer, time: of the last event that says so.
+        comment, reviewer, time: of the last event that says so; no time where an opened report states the decision.
+        corrected: whether an opened report states that its reader corrected the finding.
+        sized_by_hand: whether the diameter in an opened report is a reader's.
     """
 
     finding: Finding
@@ -66,16 +68,36 @@ class Reviewed:
     comment: str = ""
     reviewer: str = ""
     time: str = ""
+    corrected: bool = False
+    sized_by_hand: bool = False
 
     @property
     def edited(self) -> bool:
-        """Whether the reader moved or measured it."""
-        return self.original is not None and self.original != self.finding
+        """Whether a reader moved or measured it."""
+        return self.corrected or (self.original is not None and self.original != self.finding)
 
 
-def readers_of(events: Iterable[Event]) -> tuple[str, ...]:
-    """The names that decisions are signed with, each once, sorted; who only measured a distance decided nothing."""
-    return tuple(sorted({event.reviewer for event in events if event.reviewer and event.action != "ruler"}))
+@dataclass(frozen=True)
+class Earlier:
+    """What an opened report states of decisions that were made before.
+
+    Args:
+        rows: tracking UID -> the finding as it stood.
+        readers: who decided.
+    """
+
+    rows: Mapping[str, Reviewed] = field(default_factory=dict)
+    readers: tuple[str, ...] = ()
+
+
+def readers_of(events: Iterable[Event], earlier: Iterable[str] = ()) -> tuple[str, ...]:
+    """The names that decisions are signed with, each once, sorted; who only measured a distance decided nothing.
+
+    Args:
+        earlier: readers whose decisions stand in the report that was opened.
+    """
+    signed = {event.reviewer for event in events if event.action != "ruler"}
+    return tuple(sorted({*earlier, *signed} - {""}))
 
 
 def orphans(findings: Iterable[Finding], events: Iterable[Event]) -> int:
@@ -86,11 +108,18 @@ def orphans(findings: Iterable[Finding], events: Iterable[Event]) -> int:
     return len({event.finding for event in events} - known)
 
 
-def replay(findings: Iterable[Finding], events: Iterable[Event]) -> tuple[Reviewed, ...]:
-    """The findings after all events, the AI's first, then added ones; events on unknown findings change nothing."""
+def replay(
+    findings: Iterable[Finding], events: Iterable[Event], earlier: Mapping[str, Reviewed] | None = None
+) -> tuple[Reviewed, ...]:
+    """The findings after all events, the AI's first, then added ones; events on unknown findings change nothing.
+
+    Args:
+        earlier: `Earlier.rows`.
+    """
+    before = earlier or {}
     events = tuple(events)
     undone = {event.values["event"] for event in events if event.action == "undo"}
-    table = {finding.tracking_uid: Reviewed(finding, finding) for finding in findings}
+    table = {one.tracking_uid: before.get(one.tracking_uid, Reviewed(one, one)) for one in findings}
     for event in events:
         if event.event in undone or event.action in LASTING or event.action == "ruler":
             continue

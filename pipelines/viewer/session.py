@@ -21,7 +21,7 @@ from imaging.outputs import words
 from pipelines.viewer.drawings import LONGEST_WORDS, Drawings
 from pipelines.viewer.identifiers import identifiers_of, on_one_line, shortened
 from pipelines.viewer.planes import Plane
-from pipelines.viewer.review import FILE_NAME, Action, Event, Reviewed, ReviewLog, orphans, readers_of, replay
+from pipelines.viewer.review import FILE_NAME, Action, Earlier, Event, Reviewed, ReviewLog, orphans, readers_of, replay
 from pipelines.viewer.rulers import Rulers, rulers_of
 from pipelines.viewer.viewing import Viewing
 
@@ -47,6 +47,7 @@ class Session(Rulers, Drawings, Viewing):
         self.report: Report | None = None
         self.folder: Path | None = None
         self.original: Path | None = None
+        self.earlier = Earlier()
         self.maps: dict[str, npt.NDArray[Any]] = {}
         self.segmented_by = ""
         self.log = ReviewLog(None, volume.seriesuid)
@@ -85,12 +86,14 @@ class Session(Rulers, Drawings, Viewing):
         *,
         folder: Path | None = None,
         original: Path | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         """Take a result: its report, its maps with their grids (any orientation), and the folder its review lives in.
 
         A segmentation that the reader laid over the CT stays.
 
-        `original` is the DICOM report that the result is, or was written as; a reviewed one names it.
+        `original` is the DICOM report that the result is, or was written as; a reviewed one names it. `earlier` is what
+        readers had decided in it.
 
         Raises:
             InputError: ``review.other_series`` if the folder's decisions belong to another CT.
@@ -99,6 +102,7 @@ class Session(Rulers, Drawings, Viewing):
         laid_over = {role: array for role, array in self.maps.items() if role == "segmentation"}
         self.maps = laid_over | {name: self._on_shown_grid(array, grid) for name, (array, grid) in maps.items()}
         self.report, self.folder, self.log, self.original = report, folder, log, original
+        self.earlier = earlier or Earlier()
         self._highest = {}
         self.eyes.clear()  # what is new must be seen, and the map of the words that were asked for
         self.selected = None
@@ -143,7 +147,7 @@ class Session(Rulers, Drawings, Viewing):
         return resample_array(upright, upright_grid, self.grid, order=order)
 
     def _replay(self) -> None:
-        rows = replay(self.report.findings if self.report else (), self.log.events)
+        rows = replay(self.report.findings if self.report else (), self.log.events, self.earlier.rows)
         self.findings = tuple(sorted(rows, key=lambda row: (row.original is None, -row.finding.score)))
         self.rulers = rulers_of(self.log.events)
 
@@ -242,7 +246,7 @@ class Session(Rulers, Drawings, Viewing):
     @property
     def readers(self) -> tuple[str, ...]:
         """Everybody whose decisions these are."""
-        return readers_of(self.log.events)
+        return readers_of(self.log.events, self.earlier.readers)
 
     def note_export(self, **identity: str) -> None:
         """Note in the file of decisions which DICOM report was made of them.
@@ -274,6 +278,8 @@ class Session(Rulers, Drawings, Viewing):
         """`banner` for the corner of the picture."""
         if self.report is None and not self.findings:
             return "no AI result"
+        if not self.findings and self.earlier.readers:
+            return "reviewed, none left"
         done = len(self.findings) - self.undecided
         if done and not self.undecided:
             return f"reviewed ({done} of {done})"
@@ -286,6 +292,8 @@ class Session(Rulers, Drawings, Viewing):
         """What must stay visible: whether a person has looked at what the AI says."""
         if self.report is None and not self.findings:
             return "no AI result"
+        if not self.findings and self.earlier.readers:
+            return f"reviewed by {self._earlier_readers}: no finding is left of what was decided on"
         if not self.findings:
             found = "AI found nothing above its threshold" if self.maker == "AI" else f"no finding {self.maker}"
             return f"{found}, not reviewed: this does not mean healthy"
@@ -293,3 +301,7 @@ class Session(Rulers, Drawings, Viewing):
         if self.undecided:
             return f"{self.maker}, not reviewed: {self.undecided} of {words.count(total, 'finding')} undecided"
         return f"all {total} findings reviewed" if total > 1 else "the only finding is reviewed"
+
+    @property
+    def _earlier_readers(self) -> str:
+        return shortened(on_one_line(", ".join(self.earlier.readers)), most=LONGEST_WORDS)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.findings import Finding
-from pipelines.viewer.review import Event, Reviewed, readers_of
+from pipelines.viewer.review import Reviewed
 
 MANIFEST: Final = "weak_labels.csv"
 MANIFEST_COLUMNS: Final = ("path", "nodule", "text", "seriesuid", "reviewer")
 
 
 def label_row(
-    rows: Sequence[Reviewed], events: Iterable[Event], *, seriesuid: str, source: Path | None
+    rows: Sequence[Reviewed], readers: Sequence[str], *, seriesuid: str, source: Path | None
 ) -> dict[str, Any]:
     """One row of the manifest: whether the scan holds a nodule, and a sentence; empty where that is not decided.
 
@@ -28,6 +28,7 @@ def label_row(
 
     Args:
         rows: the findings after all events.
+        readers: who decided.
         source: the CT; written as an absolute path, so that the table can be moved.
     """
     accepted = [row.finding for row in rows if row.state == "accepted"]
@@ -39,7 +40,7 @@ def label_row(
         "nodule": nodule,
         "text": text,
         "seriesuid": seriesuid,
-        "reviewer": ", ".join(readers_of(events)),
+        "reviewer": ", ".join(readers),
     }
 
 

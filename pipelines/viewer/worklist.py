@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from imaging.errors import ImagingError, InputError
 from pipelines.viewer.results import is_result_folder, read_report
-from pipelines.viewer.review import FILE_NAME, ReviewLog, replay
+from pipelines.viewer.review import FILE_NAME, ReviewLog, readers_of, replay
 from pipelines.viewer.weak_labels import label_row
 
 Order = Literal["score", "undecided", "name"]
@@ -110,4 +110,4 @@ def _label_row(study: Study) -> dict[str, Any]:
     report = read_report(study.folder)
     events = ReviewLog(study.folder / FILE_NAME, report.seriesuid).events
     rows = replay(report.findings, events)
-    return label_row(rows, events, seriesuid=report.seriesuid, source=study.source)
+    return label_row(rows, readers_of(events), seriesuid=report.seriesuid, source=study.source)

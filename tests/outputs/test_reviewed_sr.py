@@ -11,6 +11,7 @@ import pytest
 from highdicom import sr as hdsr
 
 from imaging.errors import OutputError
+from imaging.io.dicom_results import read_outside_result
 from imaging.outputs import codes, reviewed_sr, sr
 from imaging.outputs.reviewed_sr import Decision, Review, person_name
 
@@ -49,7 +50,8 @@ def comment(group):
 def test_the_validator_finds_nothing(build, reviewed, tmp_path, dciodvfy, kind, organisation):
     _, review, _ = reviewed
     case = build.case(kind, 3)
-    path = reviewed_sr.write(case, replace(review, organisation=organisation), tmp_path)["sr_reviewed.dcm"]
+    review = replace(review, organisation=organisation, verifier="Reader^Ada")
+    path = reviewed_sr.write(case, review, tmp_path)["sr_reviewed.dcm"]
     assert dciodvfy(path) == []
 
 
@@ -68,6 +70,24 @@ def test_each_finding_carries_the_readers_decision(reviewed, tmp_path):
     methods = [group.get_measurements(name=codes.DIAMETER)[0].method for group in kept]
     assert [method is None for method in methods] == [False, True, True]
     assert kept[1].get_measurements(name=codes.DIAMETER)[0].value == 6.5
+
+
+def test_the_decisions_are_read_back_as_they_were_written(reviewed, tmp_path):
+    case, review, _ = reviewed
+    path = reviewed_sr.write(case, review, tmp_path)["sr_reviewed.dcm"]
+    outside = read_outside_result(path, case.volume)
+    said = {uid: (one.verdict, one.comment, one.sized_by_hand) for uid, one in outside.stated.items()}
+    assert said == {
+        one.finding.tracking_uid: (one.verdict, one.comment, "diameter_mm" in one.by_hand) for one in review.decisions
+    }
+    assert [finding.tracking_uid for finding in outside.findings] == [
+        one.finding.tracking_uid
+        for one in sorted(review.decisions, key=lambda one: -one.finding.score)
+        if one.verdict != "rejected"
+    ]
+    assert [finding.number for finding in outside.findings] == [1, 2, 3]
+    assert outside.readers == ("Reader^Ada",)
+    assert read_outside_result(sr.write(case, tmp_path)["sr.dcm"], case.volume).stated == {}
 
 
 def test_a_rejected_finding_is_told_but_is_no_nodule_anywhere(reviewed, tmp_path):
@@ -104,7 +124,8 @@ def test_verified_and_final_only_by_a_reader_who_says_for_whom(reviewed):
     case, review, _ = reviewed
     plain = reviewed_sr.reviewed_structured_report(case, review)
     assert flags(plain) == ("COMPLETE", "UNVERIFIED", "PRELIMINARY")
-    verified = reviewed_sr.reviewed_structured_report(case, replace(review, organisation="St. Elsewhere"))
+    final = replace(review, readers=("A. First", "Reader^Ada"), organisation="St. Elsewhere", verifier="Reader^Ada")
+    verified = reviewed_sr.reviewed_structured_report(case, final)
     assert flags(verified) == ("COMPLETE", "VERIFIED", "FINAL")
     (observer,) = verified.VerifyingObserverSequence
     assert (str(observer.VerifyingObserverName), observer.VerifyingOrganization) == ("Reader^Ada", "St. Elsewhere")
@@ -134,7 +155,8 @@ def test_uids_follow_from_the_state_of_the_review(reviewed):
     for other in (
         replace(review, decisions=review.decisions[:2]),
         replace(review, readers=("Other^Bo",)),
-        replace(review, organisation="St. Elsewhere"),
+        replace(review, organisation="St. Elsewhere", verifier="Reader^Ada"),
+        replace(review, organisation="St. Elsewhere", verifier="B. Second"),
     ):
         assert reviewed_sr.reviewed_structured_report(case, other).SOPInstanceUID != uid
 

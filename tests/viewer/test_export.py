@@ -8,13 +8,17 @@ from dataclasses import replace
 
 import pydicom
 import pytest
+from highdicom.sr import srread
 
 from imaging.errors import OutputError
 from imaging.findings import Report
+from imaging.outputs import codes
 from imaging.outputs.case import CaseResult
 from imaging.training.report_labels import label_report as label_of_text
-from pipelines.viewer.export import export_review, reviewed_report, weak_label
+from pipelines.viewer.export import can_write_sr, export_review, reviewed_report, weak_label
+from pipelines.viewer.finding_list import tooltip
 from pipelines.viewer.opening import open_session
+from pipelines.viewer.results import show_outside
 from pipelines.viewer.session import Session
 from pipelines.viewer.weak_labels import MANIFEST, write_manifest
 
@@ -36,8 +40,7 @@ def test_rejected_findings_go_and_every_other_says_what_a_reader_did(session):
     ]
     assert [finding.number for finding in report.findings] == [1, 2, 3]
     assert [finding.score for finding in report.findings][:2] == [f.score for f in session.report.findings][::2]
-    codes = [notice.code for notice in report.notices]
-    assert codes == ["review.by_reader", "review.undecided"]
+    assert [notice.code for notice in report.notices] == ["review.by_reader", "review.undecided"]
     assert "Dr. A. Reader" in report.notices[0].message
     assert "2 accepted (1 of them added), 1 rejected" in report.notices[0].message
 
@@ -188,7 +191,6 @@ def test_each_further_version_names_the_one_before_even_after_reopening(dicom_se
 
 
 def test_the_reviewed_sr_is_read_back_by_the_viewer(dicom_session, tmp_path):
-    from pipelines.viewer.results import show_outside
 
     decide(dicom_session, "accept", "reject", "reject")
     export_review(dicom_session, tmp_path / "export")
@@ -196,9 +198,89 @@ def test_the_reviewed_sr_is_read_back_by_the_viewer(dicom_session, tmp_path):
     show_outside(fresh, tmp_path / "export" / "sr_reviewed.dcm", folder=tmp_path / "kept")
     (row,) = fresh.findings
     assert row.finding.centre_mm == pytest.approx((-41.0, -22.0, -160.0), abs=0.001)
+    assert not can_write_sr(fresh), "nothing was decided since"
     decide(fresh, "accept")
     export_review(fresh, tmp_path / "again")
     assert named(sr_of(tmp_path / "again")) == [sr_of(tmp_path / "export").SOPInstanceUID]
+
+
+@pytest.fixture
+def seen_again(dicom_session, tmp_path):
+    """A reviewed SR (accepted with a comment, corrected, rejected, added) and a session that opened it afresh."""
+    first, second, third = (row.finding.tracking_uid for row in dicom_session.findings)
+    dicom_session.decide("accept", finding=first)
+    dicom_session.decide("comment", finding=first, text="compare with 2019")
+    dicom_session.decide("edit", finding=second, diameter_mm=6.5)
+    dicom_session.decide("reject", finding=third)
+    dicom_session.go_to((20.0, 0.0, -120.0))
+    dicom_session.add_missed(diameter_mm=5.0)
+    export_review(dicom_session, tmp_path / "export")
+    fresh = open_session(dicom_session.source, reviewer="B. Second")
+    show_outside(fresh, tmp_path / "export" / "sr_reviewed.dcm", folder=tmp_path / "kept")
+    return fresh
+
+
+def stands(rows):
+    return [(row.finding.tracking_uid, row.state, row.edited, row.original is None, row.comment) for row in rows]
+
+
+def test_decisions_in_a_reviewed_sr_are_the_readers_who_made_them(dicom_session, seen_again):
+    kept = [row for row in dicom_session.findings if row.state != "rejected"]
+    assert stands(seen_again.findings) == stands(kept)
+    assert {row.reviewer for row in seen_again.findings} == {"Dr. A. Reader"}
+    assert (seen_again.banner, seen_again.short_banner) == ("all 3 findings reviewed", "reviewed (3 of 3)")
+    said = tooltip(seen_again.findings[0], maker=seen_again.maker)
+    assert "accepted by Dr. A. Reader, as the opened report states" in said
+    assert {notice.code for notice in seen_again.notices} >= {"result.rejected", "result.unverified"}
+    assert "result.partial" not in {notice.code for notice in seen_again.notices}
+    assert weak_label(seen_again)["nodule"] == "1"
+    assert weak_label(seen_again)["reviewer"] == "Dr. A. Reader"
+
+
+def test_the_next_version_says_of_each_finding_what_was_decided_before(seen_again, tmp_path):
+    before = srread(tmp_path / "export" / "sr_reviewed.dcm")
+    first = seen_again.findings[0].finding.tracking_uid
+    seen_again.decide("comment", finding=first, text="seen by two")
+    export_review(seen_again, tmp_path / "again", organisation="St. Elsewhere")
+    again = srread(tmp_path / "again" / "sr_reviewed.dcm")
+    assert named(again) == [before.SOPInstanceUID]
+
+    def told(document):
+        groups = document.content.get_planar_roi_measurement_groups()
+        verdicts = [g.get_qualitative_evaluations(name=codes.DECISION)[0].value.value for g in groups]
+        by_hand = [g.get_measurements(name=codes.DIAMETER)[0].method is None for g in groups]
+        return [*zip((g.tracking_uid for g in groups), verdicts, by_hand, strict=True)]
+
+    assert told(again) == told(before)
+    assert [verdict for _, verdict, _ in told(again)] == ["accepted", "corrected", "added"]
+    assert str(again.VerifyingObserverSequence[0].VerifyingObserverName) == "B. Second^", "who verifies, not the first"
+    people = [str(item.PersonName) for item in again.ContentSequence if "PersonName" in item]
+    assert people == ["B. Second^", "Dr. A. Reader^"]
+
+
+def test_a_reviewed_sr_of_which_nothing_is_left_or_that_is_unfinished_says_so(dicom_session, tmp_path):
+    decide(dicom_session, "reject", "reject")
+    export_review(dicom_session, tmp_path / "partial")
+    decide(dicom_session, "reject", "reject", "reject")
+    export_review(dicom_session, tmp_path / "whole")
+    fresh = open_session(dicom_session.source)
+    for name, partial in (("partial", True), ("whole", False)):
+        show_outside(fresh, tmp_path / name / "sr_reviewed.dcm", folder=tmp_path / "kept")
+        assert fresh.short_banner == "reviewed, none left"
+        assert fresh.banner == "reviewed by Dr. A. Reader: no finding is left of what was decided on"
+        assert ("result.partial" in {notice.code for notice in fresh.notices}) == partial
+        assert weak_label(fresh)["nodule"] == "", "what was rejected is not known here"
+
+
+def test_findings_of_another_product_are_not_nodulus_after_a_review(dicom_session, tmp_path):
+    report = dicom_session.report
+    dicom_session.report = replace(report, provenance=replace(report.provenance, software="Another Reader 9"))
+    decide(dicom_session, "accept")
+    export_review(dicom_session, tmp_path / "export")
+    fresh = open_session(dicom_session.source)
+    show_outside(fresh, tmp_path / "export" / "sr_reviewed.dcm", folder=tmp_path / "kept")
+    assert not fresh.by_nodulus
+    assert fresh.maker == "by another product"
 
 
 @pytest.mark.parametrize("why", ["nothing decided", "no name", "no DICOM"])
